@@ -1,0 +1,154 @@
+"""Who generates. An engine sees messages and returns text: it knows nothing of SQL, gold, shards or URIs.
+
+`open_engine(config)` imports the engine's library only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Message(TypedDict):
+    """One chat message; the first of a prompt is always the system message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Completion(NamedTuple):
+    """One answer. Token counts and `latency_s` (seconds) are measurements; `text` and `finish_reason` are the answer."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    latency_s: float
+    preemptions: int = 0
+
+
+class EngineInfo(NamedTuple):
+    """What a started engine has.
+
+    Attributes:
+        name, version: E.g. "vllm", "0.32.0 (cpu)".
+        max_model_len_tokens: Prompt and completion together.
+        kv_cache_tokens: Tokens that the KV cache holds in all; None where the engine has no such limit.
+        max_num_seqs: Most requests that run at once.
+        block_size_tokens: Granularity of the prefix cache; 1 where there is none.
+    """
+
+    name: str
+    version: str
+    max_model_len_tokens: int
+    kv_cache_tokens: int | None
+    max_num_seqs: int
+    block_size_tokens: int = 1
+
+
+class Engine(Protocol):
+    """An engine lives in one event loop. Requests are concurrent: call `generate` from as many coroutines as wanted."""
+
+    async def start(self) -> EngineInfo:
+        """Load everything; minutes for a big model."""
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the rendered prompt, the header of the answer included. Cheap: called for every prompt."""
+
+    async def generate(self, messages: Sequence[Message]) -> Completion:
+        """Answer one prompt with the generation settings of the engine's config.
+
+        Raises:
+            PromptTooLong: The prompt and `max_tokens` do not fit `max_model_len_tokens`.
+            EngineDead: Nothing more will come from this engine.
+            EngineError: This request alone failed.
+        """
+
+    async def close(self) -> None:
+        """Free everything; no process of the engine is left when it returns. May be called twice."""
+
+
+class GenerationConfig(BaseModel):
+    """How text is generated, the same for every engine; greedy by default, since this is scoring.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Share of probability kept when sampling.
+        max_tokens: Longest completion.
+        seed: For sampling.
+        stop: Texts that end a completion, beside the model's own stop tokens.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(256, gt=0)
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+class ScriptedConfig(BaseModel):
+    """The scripted engine: answers from a table, with delays and faults that can be set.
+
+    Attributes:
+        answers_uri: JSON file of {question: completion}, or null for answers made from a digest of the prompt.
+        delay_s: How long an answer takes.
+        die_on: The engine dies when a question contains this text.
+        fail_on: The request fails when a question contains this text.
+        kv_cache_tokens, max_model_len_tokens, max_num_seqs: What it claims to have.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    answers_uri: str | None = None
+    delay_s: float = Field(0.0, ge=0)
+    die_on: str | None = None
+    fail_on: str | None = None
+    kv_cache_tokens: int | None = 100_000
+    max_model_len_tokens: int = 8192
+    max_num_seqs: int = 256
+
+
+class EngineConfig(BaseModel):
+    """Which engine, which model, how.
+
+    Attributes:
+        kind: `vllm`, `transformers` (the fallback, and the baseline) or `scripted` (tests and rehearsals).
+        model_uri: A model folder (safetensors); the special word `sample` is the packaged small model.
+        adapter_uri: A LoRA adapter folder, or null.
+        generation: How text is generated.
+        vllm: vLLM's own engine options, with upstream's own names.
+        transformers_batch_size: Prompts that one `generate` call of transformers takes.
+        trust_remote_code: Run code from the model folder; off unless the user turns it on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    kind: Literal["vllm", "transformers", "scripted"] = "vllm"
+    model_uri: str | None = None
+    adapter_uri: str | None = None
+    generation: GenerationConfig = GenerationConfig()
+    vllm: dict[str, Any] = {}
+    transformers_batch_size: int = Field(8, gt=0)
+    scripted: ScriptedConfig = ScriptedConfig()
+    trust_remote_code: bool = False
+
+
+def open_engine(config: EngineConfig, model_path: str | None, adapter_path: str | None = None) -> Engine:
+    """Make the engine of `config.kind` on local folders; nothing is loaded before `start`."""
+    if config.kind == "scripted":
+        from t2s.engine.scripted import ScriptedEngine
+
+        return ScriptedEngine(config)
+    assert model_path is not None, "settings demand model_uri for every engine but scripted"
+    if config.kind == "vllm":
+        from t2s.engine.vllm_engine import VllmEngine
+
+        return VllmEngine(config, model_path, adapter_path)
+    from t2s.engine.transformers_engine import TransformersEngine
+
+    return TransformersEngine(config, model_path, adapter_path)
