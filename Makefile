@@ -1,0 +1,64 @@
+# Plain `make` explains the targets. Everything is made under .venvs/, .cache/, data/, models/ and runs/, nothing elsewhere.
+#
+#   PYTHON=python3.12        the interpreter for new environments, 3.11 or 3.12 (remembered; python3 unless said otherwise)
+#   INDEX=https://…/simple   the package index, where the usual one is slow or out of reach
+#   RUN=runs/mine            where `make demo` writes
+
+SHELL := bash
+.DEFAULT_GOAL := help
+RUN ?= runs/demo
+export PYTHON INDEX
+
+SETUP := scripts/setup_env.sh
+# Asked only where it matters: the CUDA build where there is an NVIDIA GPU, the CPU build where there is none.
+PREDICT_ENV = $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo predict || echo predict-cpu)
+T2S := .venvs/core/bin/t2s
+DEV := .venvs/dev/bin
+
+.PHONY: help setup setup-predict setup-train setup-dev demo test check lint test-slow lock clean
+
+help: ## explain the targets
+	@echo 'make TARGET [PYTHON=python3.12] [INDEX=https://.../simple] [RUN=runs/mine]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## the light environment, .venvs/core: the t2s command, no torch
+	@$(SETUP) core
+
+setup-predict: ## what predict needs: .venvs/predict where an NVIDIA GPU is, else .venvs/predict-cpu; the small model
+	@$(SETUP) $(PREDICT_ENV) sample-model
+
+setup-train: ## what train needs: .venvs/train
+	@$(SETUP) train
+
+setup-dev: ## what the tests and linters need: .venvs/dev
+	@$(SETUP) dev
+
+demo: ## a real model answers real questions over the sample databases, and its answers are scored
+	@$(SETUP) core $(PREDICT_ENV) sample-model
+	@.venvs/core/bin/python scripts/make_sample.py
+	@$(T2S) run predict configs/predict_sample.yaml run_uri=$(RUN)
+	@$(T2S) run evaluate configs/evaluate_sample.yaml run_uri=$(RUN)
+
+check: lint ## format, lint, types and the default tests: what every change must pass
+	@$(DEV)/python scripts/run_tests.py default
+
+lint: setup-dev ## format, lint and types alone
+	@$(DEV)/ruff format --check .
+	@$(DEV)/ruff check .
+	@$(DEV)/mypy
+
+test: ## every test that takes seconds: default, s3, cluster and engine, one summary last
+	@$(SETUP) dev predict-cpu sample-model
+	@$(DEV)/python scripts/run_tests.py default s3 cluster engine
+
+test-slow: ## the tests that take minutes to an hour
+	@$(SETUP) dev predict-cpu sample-model
+	@$(DEV)/python scripts/run_tests.py slow slow-engine
+
+lock: ## resolve pyproject.toml into locks/*.txt again
+	@$(SETUP) uv
+	@UV=.venvs/uv/bin/uv scripts/lock.sh
+
+clean: ## remove the environments, the caches and the built sample; models/ and runs/ stay
+	rm -rf .venvs .cache data/sample .pytest_cache .mypy_cache .ruff_cache .hypothesis
