@@ -4,8 +4,8 @@
     [a a a b b | b b c | c c c]      shard-00000-of-00003 ... shard-00002-of-00003
 
 Plan order: interactions of a database stand next to each other (the engine reads their schema once), databases in the
-order in which they first appear, interactions of a database in the dataset's order. Shards hold whole interactions, since
-turn 3 needs turn 2's prediction. The cut is a pure function of the dataset and `shard_turns`.
+order in which they first appear, interactions of a database in the dataset's order. Shards hold whole interactions,
+since turn 3 needs turn 2's prediction. The cut is a pure function of the dataset and `shard_turns`.
 """
 
 from __future__ import annotations
