@@ -29,7 +29,8 @@ OPERATIONAL_OPTIONS = frozenset(
     {
         "gpu_memory_utilization", "tensor_parallel_size", "pipeline_parallel_size", "max_num_seqs", "block_size",
         "max_num_batched_tokens", "enable_prefix_caching", "enforce_eager", "disable_log_stats",
-        "kv_cache_memory_bytes", "cpu_offload_gb", "swap_space", "max_parallel_loading_workers", "load_format", "download_dir",
+        "kv_cache_memory_bytes", "cpu_offload_gb", "swap_space", "max_parallel_loading_workers", "load_format",
+        "download_dir",
     }
 )  # fmt: skip
 """vLLM options that say how fast, not what: a run may go on with others of these than it began with."""
