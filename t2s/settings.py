@@ -1,0 +1,411 @@
+"""One settings class per job, composed of the owners' configs, loaded from four places.
+
+    python jobs/predict.py configs/predict_sample.yaml engine.kind=scripted limit=3
+
+    key.path=value arguments  >  T2S_ variables (T2S_ENGINE__KIND=scripted)  >  the YAML file  >  defaults
+
+Values of arguments and variables are YAML (`limit=null`, `engine.generation.stop=[";"]`). Unknown keys are refused; all
+that is wrong is reported at once, a line each: key, value wanted, value found, where it was written. Relative paths are
+relative to the working directory. Secrets are no settings: boto3 and Ray read theirs from the environment themselves.
+
+This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from t2s import layers as sources
+from t2s.engine import EngineConfig
+from t2s.errors import SettingsError
+from t2s.layers import KeyPath, Layer
+from t2s.predict_config import PredictConfig
+
+PREFIX = "T2S_"
+
+_SECRET_NAME = re.compile(r"(SECRET|TOKEN|PASSWORD|SECRET_ACCESS_KEY|SECRET_KEY|API_KEY)$")
+
+_LAYERS: ContextVar[tuple[Layer, ...]] = ContextVar("layers", default=())
+
+
+class JobSettings(BaseSettings):
+    """What every job can be told.
+
+    `load` reads argument, environment and file; building an object directly takes the given values alone.
+
+    Attributes:
+        log_level: Least severe level that is logged.
+        image_digest: Digest of the container image, set in it as T2S_IMAGE_DIGEST; goes into the manifest.
+        dry_run: Say what would happen and end; `--dry-run` sets it.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, case_sensitive=True, protected_namespaces=())
+
+    job: ClassVar[str]
+    blocks: ClassVar[Mapping[str, KeyPath]] = {}
+    """Top-level blocks that are written short: `vllm:` stands for `engine.vllm`."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    image_digest: str | None = None
+    dry_run: bool = False
+
+    @classmethod
+    def load(cls, argv: Sequence[str] | None = None) -> Self:
+        """Load `[CONFIG.yaml] [key.path=value ...] [--dry-run]`; None: this process's own arguments.
+
+        Raises:
+            SettingsError: Lists everything that is wrong, a line each.
+        """
+        arguments = sources.split_arguments(sys.argv[1:] if argv is None else argv)
+        problems = list(arguments.problems)
+        overrides = sources.argument_layer(arguments.overrides)
+        if "--dry-run" in arguments.flags:
+            overrides.values["dry_run"] = True
+            overrides.sources[("dry_run",)] = "argument --dry-run"
+        found = [overrides, sources.environment_layer(cls._own_variables(os.environ))]
+        if arguments.config is not None:
+            found.append(sources.yaml_layer(Path(arguments.config)))
+        for layer in found:
+            problems += layer.problems
+        for block, target in cls.blocks.items():
+            found = [sources.moved(layer, block, target) for layer in found]
+        token = _LAYERS.set(tuple(found))
+        try:
+            settings = cls()
+        except ValidationError as error:
+            # What could not be read would be reported once more, as missing.
+            file_unread = bool(found[-1].problems) and not found[-1].values
+            for detail in error.errors():
+                written = any(detail["loc"] in layer.sources for layer in found)
+                if not (written if detail["type"] == "missing" else file_unread and not written):
+                    problems.append(cls._line(detail, found, arguments.config))
+        finally:
+            _LAYERS.reset(token)
+        if problems:
+            head = "1 setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+            raise SettingsError(f"{head} wrong, nothing was started:\n" + "\n".join(f"  {line}" for line in problems))
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The order of precedence, highest first."""
+        return (init_settings, *(_LayerSource(settings_cls, layer) for layer in _LAYERS.get()))
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_errors_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Pydantic comes to what concerns several fields only once each of them is right; users get both at once.
+        if isinstance(data, Mapping):
+            data = cls.completed(cls._unfolded(data))
+        across = list(cls.across_fields(data)) if isinstance(data, Mapping) else []
+        try:
+            result = handler(data)
+        except ValidationError as error:
+            across = [*(_again(detail) for detail in error.errors()), *across]
+        if across:
+            raise ValidationError.from_exception_data(cls.__name__, across)
+        return result
+
+    @classmethod
+    def _unfolded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        layer = Layer(dict(values), {}, [])
+        for block, target in cls.blocks.items():
+            layer = sources.moved(layer, block, target)
+        return layer.values
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values with the defaults that follow from other values."""
+        return dict(values)
+
+    @classmethod
+    def across_fields(cls, values: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """Errors that concern more than one field; `values` is not validated yet."""
+        return iter(())
+
+    def resolved(self) -> dict[str, Any]:
+        """All values as JSON has them, as a user would write them; holds no secret. Goes into the manifest."""
+        values = self.model_dump(mode="json")
+        for block, target in self.blocks.items():
+            parent = values
+            for key in target[:-1]:
+                parent = parent[key]
+            values[block] = parent.pop(target[-1])
+        return values
+
+    @classmethod
+    def help(cls) -> str:
+        """The command line, and every key with its default."""
+        keys = "\n".join(f"  {'.'.join(path)} = {default}" for path, default in _keys(cls, ()))
+        return (
+            f"usage: python jobs/{cls.job}.py CONFIG.yaml [key.path=value ...] [--dry-run]\n"
+            f"  e.g. python jobs/{cls.job}.py configs/{cls.job}_sample.yaml --dry-run\n\n"
+            f"precedence: key.path=value > {PREFIX}KEY__PATH variables > CONFIG.yaml > defaults; values are YAML\n\n"
+            f"{keys}"
+        )
+
+    @classmethod
+    def knows(cls, path: KeyPath) -> bool:
+        """Whether `path` is a setting or a block of this job."""
+        if path[0] in cls.blocks:
+            return True
+        model: type[BaseModel] | None = cls
+        for position, key in enumerate(path):
+            field = model.model_fields.get(key) if model else None
+            if field is None:
+                return False
+            if _is_free_form(field):
+                return True
+            model = _model_of(field)
+            if model is None:
+                return position == len(path) - 1
+        return True
+
+    @classmethod
+    def _own_variables(cls, environment: Mapping[str, str]) -> dict[str, str]:
+        # All jobs of a container share one environment: what only another job knows is none of this one's business.
+        others = [other for other in JOB_SETTINGS.values() if other is not cls]
+        return {
+            name: value
+            for name, value in environment.items()
+            if name.startswith(PREFIX)
+            and (cls.knows(path := sources.variable_path(name)) or not any(other.knows(path) for other in others))
+        }
+
+    @classmethod
+    def _line(cls, detail: Any, layers: Sequence[Layer], config: str | None) -> str:
+        path: KeyPath = tuple(str(part) for part in detail["loc"])
+        shown = cls._shown(path)
+        where = sources.source_of(layers, path)
+        if detail["type"] == "missing":
+            variable = PREFIX + "__".join(shown).upper()
+            places = f"the argument {'.'.join(shown)}=… or the variable {variable}"
+            return f"{'.'.join(shown)}: wanted a value, found none; set it in {config or 'a YAML file'}, by {places}"
+        origin = f" ({where})" if where else ""
+        if detail["type"] == "extra_forbidden":
+            parent = _model_at(cls, path[:-1])
+            choices = [*(parent.model_fields if parent else ()), *(cls.blocks if len(path) == 1 else ())]
+            near = sources.did_you_mean(path[-1], choices, lambda key: ".".join((*cls._shown(path[:-1]), key)))
+            return f"{'.'.join(shown)}: wanted a known key, found an unknown one{origin}{near}"
+        wanted = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        wanted = re.sub(r"a valid dictionary or instance of \w+", "a block of keys", wanted)
+        return f"{'.'.join(shown)}: wanted {wanted}, found {detail['input']!r}{origin}"
+
+    @classmethod
+    def _shown(cls, path: KeyPath) -> KeyPath:
+        for block, target in cls.blocks.items():
+            if path[: len(target)] == target:
+                return (block, *path[len(target) :])
+        return path
+
+
+class RayConfig(BaseModel):
+    """What the launcher asks of the cluster.
+
+    Attributes:
+        address: A running cluster's address; null: the one that this job was submitted to, or Ray's own default.
+        wait_for_resources_s: How long to wait for resources that can come.
+        resource: Custom resource of the nodes that have this job's environment.
+        num_gpus_per_engine: Null: as many as vLLM's parallel sizes need for `vllm`, else 1; 0 on a CPU cluster.
+        num_cpus_per_engine: CPUs that an engine's actor reserves.
+        py_executable: Absolute path of the interpreter on the workers, where it is not the driver's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: str | None = None
+    wait_for_resources_s: float = Field(600.0, ge=0)
+    resource: str = "t2s_predict"
+    num_gpus_per_engine: float | None = Field(None, ge=0)
+    num_cpus_per_engine: float = Field(1.0, ge=0)
+    py_executable: str | None = None
+
+
+class PredictSettings(JobSettings, PredictConfig):
+    """The job `predict`: its `PredictConfig`, and what a cluster needs to know."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "predict"
+    blocks: ClassVar[Mapping[str, KeyPath]] = {"vllm": ("engine", "vllm")}
+
+    ray: RayConfig = RayConfig()
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`databases_uri` is `database/` beside the dataset's JSON file, unless it is given."""
+        return {"engine": {}, **_with_databases(values, "dataset_uri")}
+
+    @classmethod
+    def across_fields(cls, values: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """Every engine but the scripted one needs a model; parallel sizes must be countable."""
+        engine = values.get("engine", {})
+        if isinstance(engine, EngineConfig):
+            engine = engine.model_dump()
+        if not isinstance(engine, Mapping):
+            return
+        if engine.get("kind", "vllm") in ("vllm", "transformers") and engine.get("model_uri") is None:
+            text = "a model folder or the word sample (every engine.kind but scripted needs a model)"
+            yield _error(("engine", "model_uri"), text, engine.get("model_uri"))
+        options = engine.get("vllm")
+        for key in ("tensor_parallel_size", "pipeline_parallel_size"):
+            size = options.get(key, 1) if isinstance(options, Mapping) else 1
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                yield _error(("engine", "vllm", key), "a whole number of GPUs, at least 1", size)
+
+    @property
+    def num_gpus_per_engine(self) -> float:
+        """GPUs that one engine needs: `ray.num_gpus_per_engine`, or what the engine's own options say."""
+        if self.ray.num_gpus_per_engine is not None:
+            return self.ray.num_gpus_per_engine
+        if self.engine.kind == "scripted":
+            return 0
+        options = self.engine.vllm if self.engine.kind == "vllm" else {}
+        return int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+
+
+class EvaluateSettings(JobSettings):
+    """The job `evaluate`.
+
+    Attributes:
+        gold_uri: Dataset with gold SQL: a JSON file, or a folder that holds exactly one.
+        databases_uri: Folder of SQLite databases; default: `database/` beside the gold file.
+        run_uri: The run that is scored; the report goes there.
+        predictions_uri: Default: `<run_uri>/predictions.json`.
+        num_workers: Processes that run SQL; null: one per core.
+        timeout_s: Deadline of one query.
+    """
+
+    job: ClassVar[str] = "evaluate"
+
+    gold_uri: str
+    databases_uri: str
+    run_uri: str
+    predictions_uri: str
+    num_workers: int | None = Field(None, gt=0)
+    timeout_s: float = Field(10.0, gt=0)
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Databases stand beside the gold file, predictions in the run, unless they are given."""
+        result = _with_databases(values, "gold_uri")
+        if result.get("predictions_uri") is None:
+            result["predictions_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/predictions.json"
+        return result
+
+
+JOB_SETTINGS: dict[str, type[JobSettings]] = {
+    settings_class.job: settings_class for settings_class in (PredictSettings, EvaluateSettings)
+}
+"""Every job that takes settings, by name."""
+
+
+def secret_values() -> tuple[str, ...]:
+    """Values in the environment that must not reach a log, longest first: keys, tokens, passwords, by variable name.
+
+    Shorter ones than 6 characters are left out: they would blot out ordinary words.
+    """
+    values = {value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper()) and len(value) >= 6}
+    token = ray_token()
+    if token:
+        values.add(token)
+    return tuple(sorted(values, key=len, reverse=True))
+
+
+def ray_token() -> str | None:
+    """The cluster's token: RAY_AUTH_TOKEN, or the content of the file that RAY_AUTH_TOKEN_PATH names."""
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not token and path and Path(path).is_file():
+        token = Path(path).read_text(encoding="utf-8").strip()
+    return token or None
+
+
+def variables_set(*names: str) -> dict[str, bool]:
+    """Which of these environment variables have a value; never the values."""
+    return {name: bool(os.environ.get(name)) for name in names}
+
+
+class _LayerSource(PydanticBaseSettingsSource):
+    """One layer as pydantic-settings wants it."""
+
+    def __init__(self, settings_cls: type[BaseSettings], layer: Layer) -> None:
+        super().__init__(settings_cls)
+        self._layer = layer
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """One field's value; pydantic-settings demands the method but asks `__call__`."""
+        return self._layer.values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self._layer.values
+
+
+def _with_databases(values: Mapping[str, Any], dataset_key: str) -> dict[str, Any]:
+    result = dict(values)
+    if result.get("databases_uri") is None:
+        # Where the dataset itself is missing or wrong, that is the error to report, and not what follows from it.
+        dataset_uri = str(result.get(dataset_key))
+        is_file = dataset_uri.endswith((".json", ".jsonl"))
+        folder = dataset_uri.rpartition("/")[0] or "." if is_file else dataset_uri.rstrip("/")
+        result["databases_uri"] = f"{folder}/database"
+    return result
+
+
+def _error(path: KeyPath, wanted: str, found: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("across_fields", wanted), loc=path, input=found)
+
+
+def _again(detail: Any) -> InitErrorDetails:
+    kind = detail["type"]
+    if kind == "across_fields":
+        kind = PydanticCustomError("across_fields", detail["msg"])
+    return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {}))
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    for candidate in (field.annotation, *get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _is_free_form(field: FieldInfo) -> bool:
+    return getattr(field.annotation, "__origin__", field.annotation) is dict
+
+
+def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
+    for key in path:
+        field = model.model_fields.get(key)
+        below = _model_of(field) if field else None
+        if below is None:
+            return None
+        model = below
+    return model
+
+
+def _keys(model: type[BaseModel], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    for name, field in model.model_fields.items():
+        below = _model_of(field)
+        if below is not None:
+            yield from _keys(below, (*path, name))
+        else:
+            yield (*path, name), "(must be set)" if field.is_required() else repr(field.default)
