@@ -1,0 +1,1 @@
+"""The field's published metrics, one file each, its rules cited."""

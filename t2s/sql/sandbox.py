@@ -1,0 +1,375 @@
+"""The one door through which a model's SQL runs.
+
+    with Sandbox(num_workers=2) as sandbox:
+        sandbox.run(Path("database/中国城市.sqlite"), "SELECT 名称 FROM 城市 WHERE 人口 > 1000")
+        # Outcome(kind="rows", rows=(("北京",), ("上海",)), columns=1, message="", elapsed_s=0.0004, all_utf8=True)
+
+A query runs in one of `num_workers` processes (worker.py says what holds it in there). SQLite looks at the clock between
+the steps of its virtual machine, never inside one C function (`instr(zeroblob(900000), zeroblob(450000)||x'01')` runs 5 s
+past any deadline), so the process is killed 0.2 s after the deadline and a warm spare takes its place. Workers die with
+this process, also when it is killed with -9: their stdin ends, and the kernel is asked to kill them (PR_SET_PDEATHSIG).
+
+A query's own failure is an `Outcome`; only a failure of the sandbox itself raises (`SandboxError`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import queue
+import select
+import sqlite3
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from t2s.errors import DatasetError, SandboxError
+from t2s.sql.worker import open_readonly
+
+Value = None | int | float | str | bytes
+Row = tuple[Value, ...]
+Kind = Literal["rows", "error", "timeout", "refused", "too_large", "crashed", "empty_sql"]
+
+_KILL_AFTER_S = 0.2
+_START_TIMEOUT_S = 60.0  # 50 ms on an idle machine
+_READ_FILE_TIMEOUT_S = 600.0
+_CHUNK_BYTES = 1 << 20
+
+
+class Limits(BaseModel):
+    """What one query may take.
+
+    Attributes:
+        deadline_s: Seconds until it is stopped.
+        max_rows: Rows of a result.
+        max_bytes: Bytes of a result: its texts and BLOBs, and 16 for each value.
+        memory_bytes: Address space of a worker process; SQLite itself gets half of it.
+        max_sql_bytes: Length of the SQL, UTF-8.
+        max_value_bytes: Length of a text, a BLOB or a row, unless the database holds a longer row.
+        max_pattern_bytes: Length of a LIKE or GLOB pattern.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deadline_s: float = Field(10.0, gt=0)
+    max_rows: int = Field(200_000, gt=0)
+    max_bytes: int = Field(32 << 20, gt=0)
+    memory_bytes: int = Field(512 << 20, ge=128 << 20)
+    max_sql_bytes: int = Field(100_000, gt=0)
+    max_value_bytes: int = Field(1_000_000, gt=0)
+    max_pattern_bytes: int = Field(1_000, gt=0)
+
+
+class Outcome(NamedTuple):
+    """What came of one query.
+
+    Attributes:
+        kind: `rows`: it ran. `error`: SQLite says why not (several statements are one of these reasons). `timeout`:
+            the deadline. `refused`: it wanted more than reading. `too_large`: rows, bytes, memory or the SQL itself.
+            `crashed`: its process died. `empty_sql`: there was no statement.
+        rows: The result for `rows`, else None.
+        columns: Columns of the result.
+        message: Why there are no rows; for people.
+        elapsed_s: Seconds it took.
+        all_utf8: False where a text was not UTF-8; its odd bytes stand in it as surrogate escapes.
+    """
+
+    kind: Kind
+    rows: tuple[Row, ...] | None = None
+    columns: int = 0
+    message: str = ""
+    elapsed_s: float = 0.0
+    all_utf8: bool = True
+
+
+def check_database(path: Path) -> None:
+    """See that a file is a SQLite database whose schema can be read, before any work starts.
+
+    Raises:
+        DatasetError: No such file, not SQLite, or changes that were never written back stand beside it.
+    """
+    if not path.is_file():
+        raise DatasetError(f"{path}: wanted a SQLite database, found no such file")
+    try:
+        with path.open("rb") as file:
+            header = file.read(16)
+        if header != b"SQLite format 3\x00":
+            raise DatasetError(f"{path}: wanted a SQLite database, found a file that begins with {header[:16]!r}")
+        for suffix in ("-wal", "-journal"):
+            side_file = path.with_name(path.name + suffix)
+            if side_file.exists() and side_file.stat().st_size > 0:
+                raise DatasetError(
+                    f"{path}: changes that are not yet in the database stand in {side_file.name}; open and close it"
+                    f" once with the sqlite3 shell, or delete {side_file.name} if they are not wanted"
+                )
+        connection = open_readonly(str(path))
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    except OSError as error:
+        raise DatasetError(f"{path}: the database cannot be read: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise DatasetError(f"{path}: the database cannot be read: {error}") from error
+
+
+class Sandbox:
+    """A pool of worker processes; `run` may be called from as many threads as wanted.
+
+    Args:
+        num_workers: Queries that run at once; one more process stands by. None: one for each CPU.
+        limits: What a query may take.
+    """
+
+    def __init__(self, num_workers: int | None = None, limits: Limits | None = None) -> None:
+        self.num_workers = num_workers or os.cpu_count() or 1
+        self.limits = limits or Limits()
+        self._slots = threading.BoundedSemaphore(self.num_workers)
+        self._idle: queue.LifoQueue[_Worker | SandboxError] = queue.LifoQueue()
+        self._dead: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        self._workers: set[_Worker] = set()
+        self._keeper: threading.Thread | None = None
+        self._length_limits: dict[tuple[object, ...], int] = {}
+        self._length_lock = threading.Lock()
+
+    def __enter__(self) -> Sandbox:
+        # One thread starts all workers and lives as long as they do: PR_SET_PDEATHSIG means the thread, not the process.
+        self._keeper = threading.Thread(target=self._keep, name="sandbox-keeper", daemon=True)
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every worker; none is left when it returns. May be called twice."""
+        if self._keeper is not None:
+            self._dead.put(None)
+            self._keeper.join()
+            self._keeper = None
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The processes that are there now, the spare one included."""
+        return sorted(worker.pid for worker in list(self._workers))
+
+    def run(self, database: Path, sql: str) -> Outcome:
+        """Run one query.
+
+        Raises:
+            SandboxError: Workers cannot be started, or the database file cannot be read.
+        """
+        assert self._keeper is not None, "a Sandbox runs inside its `with` block"
+        if not sql.strip(" \t\r\n;"):
+            return Outcome("empty_sql", message="no statement")
+        num_bytes = len(sql.encode("utf-8", "surrogatepass"))
+        if num_bytes > self.limits.max_sql_bytes:
+            return Outcome("too_large", message=f"SQL of {num_bytes:,} bytes, allowed {self.limits.max_sql_bytes:,}")
+        request = {"op": "query", "database": str(database.absolute()), "sql": sql}
+        with self._slots:
+            request["length_limit"] = self._length_limit(database)
+            return self._ask_twice(request)
+
+    def run_many(self, queries: Sequence[tuple[Path, str]]) -> list[Outcome]:
+        """Run queries side by side; outcomes in the order of the queries."""
+        with ThreadPoolExecutor(self.num_workers) as threads:
+            return list(threads.map(lambda query: self.run(*query), queries))
+
+    def _ask_twice(self, request: dict[str, Any]) -> Outcome:
+        """Ask; where the process died, ask another one in what is left of the time: the query may have been a bystander.
+
+        (The kernel, short of memory, kills the process it likes. A query that crashes SQLite does so again.)
+        """
+        started = time.monotonic()
+        for last in (False, True):
+            left_s = self.limits.deadline_s - (time.monotonic() - started)
+            outcome = self._ask_once(request, max(left_s, 0.001))
+            if outcome.kind != "crashed" or last or time.monotonic() - started >= self.limits.deadline_s:
+                break
+        return outcome
+
+    def _ask_once(self, request: dict[str, Any], deadline_s: float) -> Outcome:
+        worker = self._idle.get()
+        if isinstance(worker, SandboxError):
+            self._idle.put(worker)
+            raise SandboxError(str(worker)) from worker
+        started = time.monotonic()
+        usable = False
+        try:
+            answer = worker.ask(request | {"deadline_s": deadline_s}, deadline_s + _KILL_AFTER_S)
+            usable = not answer.get("retire", False)
+        except TimeoutError:
+            return Outcome("timeout", message="stopped by force", elapsed_s=time.monotonic() - started)
+        except _WorkerDied as error:
+            return Outcome("crashed", message=str(error), elapsed_s=time.monotonic() - started)
+        finally:
+            if usable:
+                self._idle.put(worker)
+            else:
+                worker.kill()
+                self._dead.put(worker)
+        if answer["kind"] != "rows":
+            message = "the deadline" if answer["kind"] == "timeout" else answer["message"]
+            return Outcome(answer["kind"], message=message, elapsed_s=answer["elapsed_s"])
+        return Outcome(
+            "rows",
+            rows=tuple(tuple(row) for row in answer["rows"]),
+            columns=answer["columns"],
+            elapsed_s=answer["elapsed_s"],
+            all_utf8=answer.get("all_utf8", True),
+        )
+
+    def _length_limit(self, database: Path) -> int:
+        """SQLite's length limit for a database: no shorter than its longest row, or that row could not be read."""
+        try:
+            stat = database.stat()
+        except OSError as error:
+            raise SandboxError(f"{database}: the database cannot be read: {error.strerror}") from error
+        least = self.limits.max_value_bytes
+        if stat.st_size <= least:
+            return least
+        key = (database.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        with self._length_lock:
+            if key not in self._length_limits:
+                request = {"op": "longest_row", "database": str(database.absolute())}
+                outcome = self._ask_once(request, _READ_FILE_TIMEOUT_S)
+                if outcome.kind != "rows":
+                    raise SandboxError(f"{database}: its longest row cannot be found: {outcome.message}")
+                assert outcome.rows is not None
+                longest = outcome.rows[0][0]
+                assert isinstance(longest, int)
+                # A row in a sorter or a temporary table has a header of its own: 9 bytes a column are the most.
+                self._length_limits[key] = max(least, longest + 9 * 2_000)
+            return self._length_limits[key]
+
+    def _keep(self) -> None:
+        """Start workers, replace dead ones, end all: the only place where a worker is born or buried."""
+        settings = json.dumps(self.limits.model_dump() | {"parent_pid": os.getpid()})
+        try:
+            self._start(self.num_workers + 1, settings)
+            while (dead := self._dead.get()) is not None:
+                self._workers.discard(dead)
+                dead.bury()
+                self._start(1, settings)
+        except (SandboxError, OSError) as error:
+            self._idle.put(SandboxError(f"the sandbox cannot start its worker processes: {error}"))
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            for worker in self._workers:
+                worker.bury()
+            self._workers = set()
+
+    def _start(self, number: int, settings: str) -> None:
+        born = [_Worker(settings) for _ in range(number)]
+        self._workers |= set(born)
+        for worker in born:
+            worker.wait_until_ready()
+            self._idle.put(worker)
+
+
+class _WorkerDied(Exception):
+    """The process ended, or answered nonsense, while it was asked."""
+
+
+class _Worker:
+    """The parent's side of one worker process."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, settings: str) -> None:
+        # By path, isolated and without site-packages; with an empty environment, since that is where credentials are.
+        program = Path(__file__).with_name("worker.py")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", str(program), settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={},
+            cwd="/",
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        try:
+            self._read_answer(time.monotonic() + _START_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SandboxError(f"a worker process did not come up in {_START_TIMEOUT_S:.0f} s") from error
+        except _WorkerDied as error:
+            raise SandboxError(str(error)) from error
+
+    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Send a request and wait for the answer; `TimeoutError` or `_WorkerDied` leave the worker unusable."""
+        give_up_at = time.monotonic() + timeout_s
+        body = json.dumps(request).encode()
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(struct.pack(">I", len(body)) + body)
+            self._process.stdin.flush()
+        except OSError as error:
+            raise _WorkerDied(f"its process was gone: {error.strerror}") from error
+        return self._read_answer(give_up_at)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def bury(self) -> None:
+        """Wait for a killed process and close the pipes to it."""
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            try:
+                pipe.close()
+            except OSError:  # stdin still held a part of a request that nobody reads now
+                continue
+
+    def _read_answer(self, give_up_at: float) -> dict[str, Any]:
+        (length,) = struct.unpack(">I", self._read(4, give_up_at))
+        try:
+            answer: dict[str, Any] = json.loads(self._read(length, give_up_at), object_hook=_decode_blob)
+        except ValueError as error:
+            raise _WorkerDied(f"its process answered nonsense: {error}") from error
+        return answer
+
+    def _read(self, size: int, give_up_at: float) -> bytes:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        chunks: list[bytes] = []
+        while size > 0:
+            left_s = give_up_at - time.monotonic()
+            if left_s <= 0 or not poller.poll(left_s * 1000):
+                raise TimeoutError
+            chunk = os.read(descriptor, min(size, _CHUNK_BYTES))
+            if not chunk:
+                raise _WorkerDied(self._last_words())
+            chunks.append(chunk)
+            size -= len(chunk)
+        return b"".join(chunks)
+
+    def _last_words(self) -> str:
+        self._process.kill()  # stdout is closed: if it is not dead yet, it is of no use any more
+        code = self._process.wait()
+        assert self._process.stderr is not None
+        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return f"its process ended with {code}" + (f": {words[-1]}" if words else "")
+
+
+def _decode_blob(value: dict[str, Any]) -> Any:
+    return bytes.fromhex(value["blob"]) if value.keys() == {"blob"} else value
