@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -27,6 +27,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from t2s import layers as sources
+from t2s import setting_keys
 from t2s.engine import EngineConfig
 from t2s.errors import SettingsError
 from t2s.layers import KeyPath, Layer
@@ -154,7 +155,7 @@ class JobSettings(BaseSettings):
     @classmethod
     def help(cls) -> str:
         """The command line, and every key with its default."""
-        keys = "\n".join(f"  {'.'.join(path)} = {default}" for path, default in _keys(cls, ()))
+        keys = "\n".join(f"  {'.'.join(path)} = {default}" for path, default in setting_keys.defaults(cls))
         return (
             f"usage: python jobs/{cls.job}.py CONFIG.yaml [key.path=value ...] [--dry-run]\n"
             f"  e.g. python jobs/{cls.job}.py configs/{cls.job}_sample.yaml --dry-run\n\n"
@@ -167,17 +168,7 @@ class JobSettings(BaseSettings):
         """Whether `path` is a setting or a block of this job."""
         if path[0] in cls.blocks:
             return True
-        model: type[BaseModel] | None = cls
-        for position, key in enumerate(path):
-            field = model.model_fields.get(key) if model else None
-            if field is None:
-                return False
-            if _is_free_form(field):
-                return True
-            model = _model_of(field)
-            if model is None:
-                return position == len(path) - 1
-        return True
+        return setting_keys.knows(cls, path)
 
     @classmethod
     def _own_variables(cls, environment: Mapping[str, str]) -> dict[str, str]:
@@ -201,7 +192,7 @@ class JobSettings(BaseSettings):
             return f"{'.'.join(shown)}: wanted a value, found none; set it in {config or 'a YAML file'}, by {places}"
         origin = f" ({where})" if where else ""
         if detail["type"] == "extra_forbidden":
-            parent = _model_at(cls, path[:-1])
+            parent = setting_keys.model_at(cls, path[:-1])
             choices = [*(parent.model_fields if parent else ()), *(cls.blocks if len(path) == 1 else ())]
             near = sources.did_you_mean(path[-1], choices, lambda key: ".".join((*cls._shown(path[:-1]), key)))
             return f"{'.'.join(shown)}: wanted a known key, found an unknown one{origin}{near}"
@@ -379,33 +370,3 @@ def _again(detail: Any) -> InitErrorDetails:
     if kind == "across_fields":
         kind = PydanticCustomError("across_fields", detail["msg"])
     return InitErrorDetails(type=kind, loc=detail["loc"], input=detail["input"], ctx=detail.get("ctx", {}))
-
-
-def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    for candidate in (field.annotation, *get_args(field.annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
-
-
-def _is_free_form(field: FieldInfo) -> bool:
-    return getattr(field.annotation, "__origin__", field.annotation) is dict
-
-
-def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
-    for key in path:
-        field = model.model_fields.get(key)
-        below = _model_of(field) if field else None
-        if below is None:
-            return None
-        model = below
-    return model
-
-
-def _keys(model: type[BaseModel], path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    for name, field in model.model_fields.items():
-        below = _model_of(field)
-        if below is not None:
-            yield from _keys(below, (*path, name))
-        else:
-            yield (*path, name), "(must be set)" if field.is_required() else repr(field.default)

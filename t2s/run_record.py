@@ -1,0 +1,86 @@
+"""Keeps the record of one job in its run: progress on stderr, `status.json` and `manifest.json` in the store.
+
+    with RunRecord(settings, settings.run_uri, plan_key=PLAN_KEY) as record:
+        predict(settings, run_shards_local, stop, record)
+
+Nothing is written before `begin`: a run_uri that belongs to another plan keeps its manifest untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import TracebackType
+from typing import Self
+
+from t2s.errors import Stopped, StorageError
+from t2s.manifest import Manifest, State, StatusWriter, finish_manifest, start_manifest
+from t2s.prediction import Measurement
+from t2s.progress import Progress
+from t2s.settings import JobSettings
+from t2s.storage import open_store
+
+logger = logging.getLogger(__name__)
+
+
+class RunRecord:
+    """What watches a job's work; a context manager around all of it.
+
+    Args:
+        settings: Of the job.
+        run_uri: The run that it belongs to.
+        plan_key: Object in the run that holds the plan's digest and parts, for a job that has one.
+    """
+
+    def __init__(self, settings: JobSettings, run_uri: str, plan_key: str | None = None) -> None:
+        self._settings = settings
+        self._store = open_store(run_uri)
+        self._plan_key = plan_key
+        self._progress = Progress()
+        self._manifest: Manifest | None = None
+        self._status: StatusWriter | None = None
+
+    def begin(self, total_turns: int, done_turns: int = 0) -> None:
+        """Work starts, on a plan that this run_uri has taken."""
+        plan = json.loads(self._store.read(self._plan_key)) if self._plan_key else {}
+        self._manifest = start_manifest(
+            self._store,
+            self._settings.job,
+            self._settings.resolved(),
+            inputs=plan.get("parts", {}),
+            plan_digest=plan.get("digest"),
+            image_digest=self._settings.image_digest,
+        )
+        self._progress.begin(total_turns, done_turns)
+        self._status = StatusWriter(self._store, self._settings.job, lambda: self._progress.snapshot()._asdict())
+        self._status.start()
+
+    def turn(self, measurement: Measurement) -> None:
+        """One more turn is answered."""
+        self._progress.turn(measurement)
+
+    def end(self) -> None:
+        """Turns are over; the job may still have something to do."""
+        self._progress.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.end()
+        if self._status is None or self._manifest is None:
+            return
+        state: State = "done"
+        if error is not None:
+            state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt | SystemExit) else "failed"
+        self._status.finish(state, str(error) if error is not None else "")
+        if error is None:
+            finish_manifest(self._store, self._manifest)
+            return
+        try:
+            finish_manifest(self._store, self._manifest)
+        except StorageError as second:
+            # The first error is the one to tell; often the store is what failed there too.
+            logger.warning("the manifest lacks the time of the end: %s", second)
