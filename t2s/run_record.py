@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from t2s.errors import Stopped, StorageError
+from t2s.job import Redactor
 from t2s.manifest import Manifest, State, StatusWriter, finish_manifest, start_manifest
 from t2s.prediction import Measurement
 from t2s.progress import Progress
-from t2s.settings import JobSettings
+from t2s.settings import JobSettings, secret_values
 from t2s.storage import open_store
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class RunRecord:
         self._settings = settings
         self._store = open_store(run_uri)
         self._plan_key = plan_key
+        self._redact = Redactor(secret_values())
         self._progress = Progress()
         self._manifest: Manifest | None = None
         self._status: StatusWriter | None = None
@@ -43,10 +45,12 @@ class RunRecord:
     def begin(self, total_turns: int, done_turns: int = 0) -> None:
         """Work starts, on a plan that this run_uri has taken."""
         plan = json.loads(self._store.read(self._plan_key)) if self._plan_key else {}
+        # No setting is meant to hold a secret, but a URI can be written with a password in it.
+        settings = json.loads(self._redact(json.dumps(self._settings.resolved(), ensure_ascii=False)))
         self._manifest = start_manifest(
             self._store,
             self._settings.job,
-            self._settings.resolved(),
+            settings,
             inputs=plan.get("parts", {}),
             plan_digest=plan.get("digest"),
             image_digest=self._settings.image_digest,
@@ -75,7 +79,7 @@ class RunRecord:
         state: State = "done"
         if error is not None:
             state = "stopped" if isinstance(error, Stopped | KeyboardInterrupt | SystemExit) else "failed"
-        self._status.finish(state, str(error) if error is not None else "")
+        self._status.finish(state, self._redact(str(error)) if error is not None else "")
         if error is None:
             finish_manifest(self._store, self._manifest)
             return

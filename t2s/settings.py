@@ -309,6 +309,20 @@ JOB_SETTINGS: dict[str, type[JobSettings]] = {
 """Every job that takes settings, by name."""
 
 
+def peek(config: str | None) -> dict[str, Any]:
+    """What file and environment say, laid over each other and not validated: for looking around before a run."""
+    layers = [sources.environment_layer({name: os.environ[name] for name in os.environ if name.startswith(PREFIX)})]
+    if config is not None:
+        layers.append(sources.yaml_layer(Path(config)))
+    problems = [problem for layer in layers for problem in layer.problems]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    values: dict[str, Any] = {}
+    for layer in reversed(layers):
+        values = sources.merged(values, layer.values)
+    return values
+
+
 def secret_values() -> tuple[str, ...]:
     """Values in the environment that must not reach a log, longest first: keys, tokens, passwords, by variable name.
 

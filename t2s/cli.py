@@ -1,0 +1,190 @@
+"""The command `t2s`: start jobs here or on a cluster, and see how they are.
+
+    t2s run predict configs/predict_sample.yaml limit=3      on this machine, in the environment of the job's kind
+    t2s submit predict configs/predict_cluster.yaml --address http://127.0.0.1:8265
+    t2s status runs/sample                                   from anywhere that can read the store
+    t2s doctor                                               what is missing on this machine
+
+Importing this module is light: each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from t2s.errors import MissingExtra, SettingsError, T2SError
+
+if TYPE_CHECKING:
+    from t2s.settings import JobSettings
+
+app = typer.Typer(
+    name="t2s",
+    help="Multi-turn Chinese text-to-SQL as jobs: on this machine, or on a Ray cluster.",
+    epilog="Start with: t2s doctor, then t2s run predict configs/predict_sample.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Job = Annotated[str, typer.Argument(help="What to do: predict, evaluate.", metavar="JOB")]
+Config = Annotated[
+    str, typer.Argument(help="A YAML file; configs/ holds some, each says how it is run.", metavar="CONFIG")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Settings that win over the file's, values are YAML.", metavar="[key.path=value ...]"),
+]
+Address = Annotated[str, typer.Option(help="The cluster's job API.", metavar="http://HOST:8265")]
+SubmissionId = Annotated[str, typer.Argument(help="What `t2s submit` printed.", metavar="SUBMISSION_ID")]
+
+
+def main() -> None:
+    """Run the command line; an error is one `error:` line, and the exit code of its kind."""
+    try:
+        app()
+    except T2SError as error:
+        from t2s.job import Redactor
+        from t2s.settings import secret_values
+
+        print(Redactor(secret_values())(f"error: {error}"), file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        print(f"t2s {version_of('t2s')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: t2s run predict configs/predict_sample.yaml run_uri=runs/mine limit=3")
+def run(
+    job: Job,
+    config: Config,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and end.")] = False,
+) -> None:
+    """Run a job on this machine, in the environment that it needs; the exit code is the job's."""
+    _execute(job, [config, *(overrides or []), *(["--dry-run"] if dry_run else [])])
+
+
+@app.command(epilog="Example: t2s plan predict configs/predict_sample.yaml limit=3")
+def plan(job: Job, config: Config, overrides: Overrides = None) -> None:
+    """Say what a job would do: databases, interactions, shards, one prompt, what goes where. Starts no engine."""
+    _execute(job, [config, *(overrides or []), "--dry-run"])
+
+
+@app.command(epilog="Example: t2s submit predict configs/predict_cluster.yaml --address http://127.0.0.1:8265 limit=3")
+def submit(
+    job: Job,
+    config: Config,
+    address: Address,
+    overrides: Overrides = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the submission id and end.")] = False,
+) -> None:
+    """Run a job on a Ray cluster and follow its log; the exit code is the job's."""
+    from t2s.cluster.submit import submit as submit_job
+
+    _settings_of(job).load([config, *(overrides or [])])  # what is wrong is said here, before anything is uploaded
+    raise typer.Exit(submit_job(job, config, overrides or [], address=address, detach=detach))
+
+
+@app.command(epilog="Example: t2s logs raysubmit_Xk2s --address http://127.0.0.1:8265 --follow")
+def logs(
+    submission_id: SubmissionId,
+    address: Address,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """Print the log of a submitted job."""
+    from t2s.cluster.submit import logs as print_logs
+
+    print_logs(submission_id, address=address, follow=follow)
+
+
+@app.command(epilog="Example: t2s stop raysubmit_Xk2s --address http://127.0.0.1:8265")
+def stop(submission_id: SubmissionId, address: Address) -> None:
+    """Stop a submitted job; what is complete is committed, and submitting it again resumes."""
+    from t2s.cluster.submit import stop as stop_job
+
+    stop_job(submission_id, address=address)
+
+
+@app.command(epilog="Example: t2s status s3://team/runs/a10-first")
+def status(
+    run_uri: Annotated[str, typer.Argument(help="Folder of the run: a path or s3://bucket/prefix.", metavar="RUN_URI")],
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """How far the jobs of a run are; works from anywhere, since it reads only the store."""
+    from t2s.run_status import find_jobs, print_table
+    from t2s.storage import open_store
+
+    store = open_store(run_uri)
+    jobs = find_jobs(store)
+    if as_json:
+        found = {job.name: {"status": job.status_json(), "manifest": job.manifest_json()} for job in jobs}
+        print(json.dumps({"run_uri": store.uri, "jobs": found}, ensure_ascii=False, indent=1))
+    else:
+        print_table(store.uri, jobs)
+
+
+@app.command(
+    epilog="Example: t2s doctor configs/predict_a10.yaml --store s3://team/runs --ray-address http://127.0.0.1:8265"
+)
+def doctor(
+    config: Annotated[str | None, typer.Argument(help="Look at what this run needs, too.", metavar="[CONFIG]")] = None,
+    store: Annotated[str | None, typer.Option(help="Where a run would write.", metavar="URI")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's job API; runs a job of a second there.", metavar="http://HOST:8265"),
+    ] = None,
+) -> None:
+    """Look at this machine, its environments, the store and the cluster; exit code 1 where something fails."""
+    from t2s.doctor import diagnose
+    from t2s.job import Redactor
+    from t2s.settings import peek, secret_values
+
+    redact = Redactor(secret_values())
+    failed = False
+    for check in diagnose(peek(config), store, ray_address):
+        failed |= check.state == "fail"
+        print(f"{check.state:<5} {check.topic:<13} {redact(check.text)}", flush=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _settings_of(job: str) -> type[JobSettings]:
+    from t2s.layers import did_you_mean
+    from t2s.settings import JOB_SETTINGS
+
+    if job not in JOB_SETTINGS:
+        raise SettingsError(
+            f"wanted one of the jobs {', '.join(JOB_SETTINGS)}, found {job}{did_you_mean(job, JOB_SETTINGS)}"
+        )
+    return JOB_SETTINGS[job]
+
+
+def _execute(job: str, words: list[str]) -> None:
+    from t2s.environments import find, has_nvidia_gpu, needed, repository_root
+
+    settings = _settings_of(job).load(words)
+    root = repository_root()
+    script = root / "jobs" / f"{job}.py"
+    if not script.is_file():
+        raise MissingExtra(
+            f"{script}: wanted the job's entrypoint, found none; run t2s from a checkout (pip install -e .)"
+        )
+    environment = find(needed(settings, has_nvidia_gpu()), root)
+    print(f"{job}: in the environment {environment.name}, {environment.python}", file=sys.stderr, flush=True)
+    # This process becomes the job: a signal, also kill -9, hits the job itself and not something in front of it.
+    os.execv(environment.python, [str(environment.python), str(script), *words])
+
+
+if __name__ == "__main__":
+    main()

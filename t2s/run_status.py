@@ -1,0 +1,113 @@
+"""What `t2s status` shows: the manifest and status of every job of a run."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from t2s.errors import DatasetError
+from t2s.manifest import Manifest, Status, read_manifest, read_status
+from t2s.progress import duration
+from t2s.storage import Store
+
+JOBS = ("download", "prepare", "train", "predict", "evaluate", "pipeline")
+
+SILENT_AFTER_S = 60.0
+"""A running job writes its status every 5 s; one that was silent for a minute was killed, or lost its store."""
+
+
+class JobState(NamedTuple):
+    """One job of a run, as far as it has written anything."""
+
+    name: str
+    status: Status | None
+    manifest: Manifest | None
+
+    def status_json(self) -> dict[str, Any] | None:
+        """The status as JSON has it."""
+        return self.status.model_dump(mode="json") if self.status else None
+
+    def manifest_json(self) -> dict[str, Any] | None:
+        """The manifest as JSON has it."""
+        return self.manifest.model_dump(mode="json") if self.manifest else None
+
+
+def find_jobs(store: Store) -> list[JobState]:
+    """The jobs that have written into this run.
+
+    Raises:
+        DatasetError: None has.
+    """
+    states = [JobState(name, read_status(store, name), read_manifest(store, name)) for name in JOBS]
+    found = [state for state in states if state.status or state.manifest]
+    if not found:
+        raise DatasetError(f"{store.uri}: wanted a run with <job>/status.json in it, found none; is it the run_uri?")
+    return found
+
+
+def state_text(status: Status, now: datetime) -> str:
+    """`running`, `done`, …, or that a running job has gone silent."""
+    silent_s = (now - datetime.fromisoformat(status.updated_at)).total_seconds()
+    if status.state == "running" and silent_s > SILENT_AFTER_S:
+        return f"silent for {duration(silent_s)}: killed? running it again resumes"
+    return status.state
+
+
+def print_table(uri: str, jobs: list[JobState]) -> None:
+    """Print one row a job to stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=uri, title_justify="left", box=None, pad_edge=False)
+    for title in (
+        "job",
+        "state",
+        "turns",
+        "turns/s",
+        "output tokens/s",
+        "cached",
+        "left",
+        "started",
+        "updated",
+        "host",
+    ):
+        table.add_column(title, overflow="fold")
+    for job in jobs:
+        table.add_row(*_row(job, datetime.now(UTC)))
+    # Into a pipe or a file rich would fold at 80 columns.
+    console = Console(file=sys.stdout)
+    console = console if console.is_terminal else Console(file=sys.stdout, width=200)
+    console.print(table)
+    for job in jobs:
+        if job.status and job.status.message:
+            console.print(f"{job.name}: {job.status.message}", markup=False)
+
+
+def _row(job: JobState, now: datetime) -> tuple[str, ...]:
+    host = job.manifest.host if job.manifest else ""
+    status = job.status
+    if status is None:
+        started = job.manifest.started_at if job.manifest else ""
+        return (job.name, "no status", *[""] * 5, started, "", host)
+    counts = status.counts
+    done, total, cached, left = (
+        counts.get(key) for key in ("done_turns", "total_turns", "cached_share", "time_left_s")
+    )
+    running = status.state == "running"
+    return (
+        job.name,
+        state_text(status, now),
+        f"{done:.0f}/{total:.0f}" if done is not None and total else "",
+        _number(counts.get("turns_per_s")) if running else "",
+        _number(counts.get("completion_tokens_per_s")) if running else "",
+        f"{cached:.0%}" if cached is not None else "",
+        duration(left) if left is not None and running else "",
+        status.started_at,
+        status.updated_at,
+        host,
+    )
+
+
+def _number(value: float | None) -> str:
+    return f"{value:.3g}" if value is not None else ""
