@@ -75,8 +75,9 @@ def exit_code_of(work: Callable[[], None], stop: StopSignal, redact: Redactor) -
     except KeyboardInterrupt:
         return _tell(Stopped(f"stopped by {stop.reason or 'Ctrl-C'}; running the same command again resumes"), redact)
     except SystemExit:
-        # Ray's driver answers SIGTERM with sys.exit(15) where its handler has replaced ours.
-        if not stop.requested:
+        # Ray's driver answers SIGTERM with sys.exit(15) where its handler has replaced ours; the signal is known to us
+        # by its byte in the pipe, which another thread may be about to read.
+        if not stop.wait(0.5):
             raise
         return _tell(Stopped(f"stopped by {stop.reason}; running the same command again resumes"), redact)
     except T2SError as error:
@@ -144,12 +145,17 @@ class StopSignal:
         self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
         # Reentrant: the signal handler runs in the main thread, on top of whatever it was doing.
         self._lock = threading.RLock()
+        self._asked = threading.Event()
         self._wakeup: tuple[int, int] | None = None
 
     @property
     def requested(self) -> bool:
         """Whether a stop was asked for."""
         return bool(self.reason)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for a request, at most so long; returns whether there is one."""
+        return self._asked.wait(timeout_s)
 
     def add_callback(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         """Have `callback` called in `loop` when a stop is asked for, soon if that has happened already."""
@@ -164,6 +170,7 @@ class StopSignal:
             listening = [(loop, callback) for loop, callback in self._callbacks if not loop.is_closed()]
             if not self.requested:
                 self.reason = reason
+                self._asked.set()
                 for loop, callback in listening:
                     loop.call_soon_threadsafe(callback)
             return bool(listening)

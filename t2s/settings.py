@@ -85,11 +85,12 @@ class JobSettings(BaseSettings):
         try:
             settings = cls()
         except ValidationError as error:
-            # What could not be read would be reported once more, as missing.
             file_unread = bool(found[-1].problems) and not found[-1].values
             for detail in error.errors():
+                # What could not be read would be reported once more, as missing.
                 written = any(detail["loc"] in layer.sources for layer in found)
-                if not (written if detail["type"] == "missing" else file_unread and not written):
+                is_echo = written and detail["type"] == "missing"
+                if not (is_echo or (file_unread and not written)):
                     problems.append(cls._line(detail, found, arguments.config))
         finally:
             _LAYERS.reset(token)
