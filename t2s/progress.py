@@ -118,13 +118,13 @@ class Progress:
     ) -> None:
         """Add to the counts."""
         with self._lock:
-            if not self._samples:
-                # The clock starts with the first answer: minutes of loading weights say nothing about the rate.
-                self._samples.append(_Sample(self._clock(), 0, 0, 0))
             self._turns += turns
             self._prompt += prompt_tokens
             self._cached += cached_tokens
             self._completion += completion_tokens
+            if not self._samples:
+                # The rate counts from the first answer on: minutes of loading weights say nothing about it.
+                self._samples.append(_Sample(self._clock(), self._turns, self._prompt, self._completion))
 
     def turn(self, measurement: Measurement) -> None:
         """One more turn is answered."""
