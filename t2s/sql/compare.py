@@ -95,7 +95,9 @@ def _some_assignment_fits(gold: Sequence[Row], predicted: Sequence[Row]) -> bool
     order = sorted(range(len(gold)), key=lambda position: len(candidates[gold_colours[position]]))
     num_rows = len(gold[0])
 
-    def children(depth: int, gold_rows: list[int], predicted_rows: list[int], used: frozenset[int]) -> Iterator[_Branch]:
+    def children(
+        depth: int, gold_rows: list[int], predicted_rows: list[int], used: frozenset[int]
+    ) -> Iterator[_Branch]:
         if depth == len(order):
             return
         position = order[depth]

@@ -177,9 +177,7 @@ def longest_row(path: str) -> int:
     connection = open_readonly(path)
     try:
         longest = 0
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
-        ).fetchall()
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0").fetchall()
         for (table,) in tables:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(table)})")]
             lengths = " + ".join(f"coalesce(length(CAST({quoted(column)} AS BLOB)), 0)" for column in columns)
@@ -211,9 +209,7 @@ class _Worker:
         except (sqlite3.Error, OSError) as error:
             return _answer("error", started, message=f"cannot open the database: {error}")
         try:
-            rows, columns = database.query(
-                request["sql"], started + request["deadline_s"], self._settings["max_rows"]
-            )
+            rows, columns = database.query(request["sql"], started + request["deadline_s"], self._settings["max_rows"])
         except MemoryError:
             message = f"needs more than {self._settings['memory_bytes']:,} bytes of memory"
             return _answer("too_large", started, message=message) | {"retire": True}
@@ -305,7 +301,9 @@ def main() -> None:
             answer = worker.answer(json.loads(body))
             encoded = json.dumps(answer, default=_encode_blob).encode()
         except MemoryError:
-            encoded = b'{"kind": "too_large", "elapsed_s": 0, "message": "the result does not fit memory", "retire": true}'
+            encoded = (
+                b'{"kind": "too_large", "elapsed_s": 0, "message": "the result does not fit memory", "retire": true}'
+            )
         write_frame(answers, encoded)
 
 
