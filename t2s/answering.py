@@ -73,7 +73,7 @@ class Answerer:
         prompt = InteractionPrompt(
             self._template, await self.schema(interaction.db_id), interaction, engine.count_tokens, budget
         )
-        prefix_tokens = engine.count_tokens([prompt.system_message])
+        prefix_tokens = prompt.system_tokens
         question_tokens = _question_tokens(engine, interaction)
         num_turns = len(interaction.turns)
         answered = Answered([], [])

@@ -36,7 +36,7 @@ class Stop(Protocol):
     def requested(self) -> bool:
         """Whether it came."""
 
-    def add_callback(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    def add_callback(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         """Have `callback` called in `loop` when it comes (at once if it has come)."""
 
 
