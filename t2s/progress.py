@@ -35,6 +35,14 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
+def stdout_console() -> Console:
+    """A rich console for a job's report on stdout; in a pipe or a file wide enough not to fold."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
 class Snapshot(NamedTuple):
     """Progress at one moment.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from t2s.errors import DatasetError
 from t2s.manifest import Manifest, Status, read_manifest, read_status
-from t2s.progress import duration
+from t2s.progress import duration, stdout_console
 from t2s.storage import Store
 
 JOBS = ("download", "prepare", "train", "predict", "evaluate", "pipeline")
@@ -56,7 +55,6 @@ def state_text(status: Status, now: datetime) -> str:
 
 def print_table(uri: str, jobs: list[JobState]) -> None:
     """Print one row a job to stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=uri, title_justify="left", box=None, pad_edge=False)
@@ -75,9 +73,7 @@ def print_table(uri: str, jobs: list[JobState]) -> None:
         table.add_column(title, overflow="fold")
     for job in jobs:
         table.add_row(*_row(job, datetime.now(UTC)))
-    # Into a pipe or a file rich would fold at 80 columns.
-    console = Console(file=sys.stdout)
-    console = console if console.is_terminal else Console(file=sys.stdout, width=200)
+    console = stdout_console()
     console.print(table)
     for job in jobs:
         if job.status and job.status.message:
