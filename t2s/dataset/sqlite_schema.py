@@ -65,7 +65,8 @@ def read_schema(path: Path, db_id: str, *, num_examples: int = 3) -> Schema:
         path: The SQLite file.
         db_id: Key of the database, for the record.
         num_examples: Most sample values of a column: the first different ones of the first 1,000 rows. NULL, empty text
-            and blobs are passed over; bytes that are not UTF-8 become U+FFFD, control signs a blank; views have none.
+            and blobs are passed over; bytes that are not UTF-8 become U+FFFD, control signs a blank (NUL ends a
+            text); views have none.
 
     Raises:
         DatasetError: The file is not a readable SQLite database.
