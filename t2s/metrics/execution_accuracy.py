@@ -1,4 +1,4 @@
-"""Execution accuracy (EX): the predicted SQL returns what the gold SQL returns, as the field's official evaluator sees it.
+"""Execution accuracy (EX): the predicted SQL returns what the gold SQL returns, as the official evaluator sees it.
 
     gold       SELECT DISTINCT 名称 FROM 城市 ORDER BY 人口
     predicted  select 名称 from 城市 order by 人口 ;
@@ -7,19 +7,20 @@
 Zhong, Yu and Klein 2020, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites"; rules read in
 taoyds/test-suite-sql-eval, evaluation.py and exec_eval.py@14784c3, probed, and written anew. Before the queries run:
 
-1. `value` inside the prediction becomes `1` (anywhere, in names and strings too: a relic of models that left values open);
+1. `value` inside the prediction becomes `1` (anywhere, in names and strings too: a relic of models that left values
+   open);
 2. `> =`, `< =` and `! =` lose their blank, in both;
-3. by default both are cut to their first statement and lose each token DISTINCT, wherever it stands (`count(DISTINCT x)`
-   too). With DISTINCT kept, nothing is cut, and a second statement is an error;
+3. by default both are cut to their first statement and lose each token DISTINCT, wherever it stands (`count(DISTINCT
+   x)` too). With DISTINCT kept, nothing is cut, and a second statement is an error;
 4. `YEAR(CURDATE())` becomes 2020, in both.
 
-Row order counts when `order by`, one blank between, stands anywhere in the gold of step 3, in lower case. compare.py holds
-the comparison.
+Row order counts when `order by`, one blank between, stands anywhere in the gold of step 3, in lower case. compare.py
+holds the comparison.
 
-On purpose ours differs here, where the official verdict says nothing about the SQL: a prediction without a statement (empty,
-or a comment) is wrong, where the official program fails on the first and takes the second for an empty result; a statement
-that would write is refused and so wrong, where the official program runs it; a query is stopped at its deadline, where the
-official limit is not enforced.
+On purpose ours differs here, where the official verdict says nothing about the SQL: a prediction without a statement
+(empty, or a comment) is wrong, where the official program fails on the first and takes the second for an empty result;
+a statement that would write is refused and so wrong, where the official program runs it; a query is stopped at its
+deadline, where the official limit is not enforced.
 """
 
 from __future__ import annotations

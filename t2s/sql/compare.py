@@ -7,16 +7,16 @@ Rules, read in taoyds/test-suite-sql-eval exec_eval.py@14784c3 (`result_eq`) and
 
 - two empty results are the same, whatever their columns;
 - as many rows and as many columns, or they differ;
-- some permutation of the predicted columns, one for the whole table, makes the rows equal: as a list where order counts,
-  else as a multiset;
+- some permutation of the predicted columns, one for the whole table, makes the rows equal: as a list where order
+  counts, else as a multiset;
 - values are equal as in Python: 1 = 1.0, '1' differs from 1, NULL = NULL, floats to the last bit;
-- a quirk, kept (`quick_rej` there): before that, the values of each row are sorted by their text, and these sorted rows must
-  be equal too, as a list where order counts, else as a set. So (1, 1.5) and (1.0, 1.5) differ, since "1.0" sorts before "1.5"
-  and "1<" behind it, while (1,) and (1.0,) are the same.
+- a quirk, kept (`quick_rej` there): before that, the values of each row are sorted by their text, and these sorted rows
+  must be equal too, as a list where order counts, else as a set. So (1, 1.5) and (1.0, 1.5) differ, since "1.0" sorts
+  before "1.5" and "1<" behind it, while (1,) and (1.0,) are the same.
 - TEXT that is not UTF-8 loses its odd bytes before it is compared.
 
-The official search runs over all permutations, sampled down; ours assigns column by column and drops a branch as soon as
-the rows made of the assigned columns differ, which gives the same verdict without the factorial.
+The official search runs over all permutations, sampled down; ours assigns column by column and drops a branch as soon
+as the rows made of the assigned columns differ, which gives the same verdict without the factorial.
 """
 
 from __future__ import annotations
@@ -82,8 +82,7 @@ def _text_and_type(value: Value) -> str:
 def _some_assignment_fits(gold: Sequence[Row], predicted: Sequence[Row]) -> bool:
     """Whether the predicted columns can be put in an order that gives the same multiset of rows.
 
-    Args:
-        gold, predicted: Columns, as many in each and all equally long.
+    Both hold columns, not rows: as many in each, and all equally long.
     """
     gold_colours, predicted_colours = _colour_columns(gold, predicted)
     if Counter(gold_colours) != Counter(predicted_colours):

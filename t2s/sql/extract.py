@@ -9,16 +9,18 @@
 
 What is taken, in this order; thoughts (`<think>…</think>`) are cut off first, also where they are never closed:
 
-1. a statement at the very beginning, or behind a label such as 「SQL:」: small models answer at once and then ramble on;
+1. a statement at the very beginning, or behind a label such as 「SQL:」: small models answer at once and then ramble
+   on;
 2. the first code fence that holds a statement: what stands before it is talk;
 3. the first statement anywhere.
 
-A statement begins with SELECT, or with WITH and a name: nothing else answers a question. The first one is taken, since a model
-that goes on after its answer invents the next question, or explains with examples. It ends at its semicolon, at the end of
-its fence, at a second SELECT that nothing joins to it, or where it goes over into prose (`_Reader` says how that is seen).
+A statement begins with SELECT, or with WITH and a name: nothing else answers a question. The first one is taken, since
+a model that goes on after its answer invents the next question, or explains with examples. It ends at its semicolon, at
+the end of its fence, at a second SELECT that nothing joins to it, or where it goes over into prose (`_Reader` says how
+that is seen).
 
-The text inside literals, quoted identifiers and bare names is never changed; comments go, runs of blanks become one, and
-full-width signs become what they mean (`t2s.sql.tokens.normalise_full_width`).
+The text inside literals, quoted identifiers and bare names is never changed; comments go, runs of blanks become one,
+and full-width signs become what they mean (`t2s.sql.tokens.normalise_full_width`).
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@
     这条语句查询所有城市的名称。              ^^^^^^^^^^^^^^^^^^^^^
     -> SELECT 名称 FROM 城市                -> SELECT name FROM city
 
-SQL never has three bare words in a row: after a complete operand comes a keyword, a sign or an alias, and after an alias no
-word. So outside of parentheses prose shows itself, and the statement is cut before it:
+SQL never has three bare words in a row: after a complete operand comes a keyword, a sign or an alias, and after an
+alias no word. So outside of parentheses prose shows itself, and the statement is cut before it:
 
-- on a new line, a bare word, a number, a quote, a bracket or a list's dash after a complete operand (an implicit alias never
-  stands on a line of its own, unless behind a `)`), or a keyword in Title Case ("In this query …") in a statement whose own
-  keywords are not;
+- on a new line, a bare word, a number, a quote, a bracket or a list's dash after a complete operand (an implicit alias
+  never stands on a line of its own, unless behind a `)`), or a keyword in Title Case ("In this query …") in a statement
+  whose own keywords are not;
 - on the same line, a bare word after an alias or where no alias can be (after WHERE, ORDER BY …), if more words follow.
 
 What is broken otherwise stays as it is, for SQLite to reject: nobody's SQL is repaired here.
@@ -44,7 +44,8 @@ class Statement(NamedTuple):
     Attributes:
         sql: On one line, without semicolon.
         rank: `sure`: it selects something FROM something. `calculation`: it has no FROM and needs none (`SELECT 1`).
-            `doubtful`: bare words in a row stand in its SELECT list, so it is prose, or lacks commas. `none`: no statement.
+            `doubtful`: bare words in a row stand in its SELECT list, so it is prose, or lacks commas. `none`: no
+            statement.
         num_chars: How much text was read.
     """
 
@@ -199,7 +200,7 @@ class _Reader:
         return True
 
     def _drop_prose_alias(self) -> bool:
-        """Drop `这条语句…` where it passed for an alias: FROM 城市 这条语句查询名称。"""
+        """Drop the last word where it passed for an alias: in `FROM 城市 这条语句查询名称。` it does."""
         if self._implicit_alias_at != len(self._kept) - 1 or self._clause not in ("from", "join"):
             return False
         if not _BEYOND_ASCII.search(self._kept[-1].token.text):

@@ -4,10 +4,11 @@
         sandbox.run(Path("database/中国城市.sqlite"), "SELECT 名称 FROM 城市 WHERE 人口 > 1000")
         # Outcome(kind="rows", rows=(("北京",), ("上海",)), columns=1, message="", elapsed_s=0.0004, all_utf8=True)
 
-A query runs in one of `num_workers` processes (worker.py says what holds it in there). SQLite looks at the clock between
-the steps of its virtual machine, never inside one C function (`instr(zeroblob(900000), zeroblob(450000)||x'01')` runs 5 s
-past any deadline), so the process is killed 0.2 s after the deadline and a warm spare takes its place. Workers die with
-this process, also when it is killed with -9: their stdin ends, and the kernel is asked to kill them (PR_SET_PDEATHSIG).
+A query runs in one of `num_workers` processes (worker.py says what holds it in there). SQLite looks at the clock
+between the steps of its virtual machine, never inside one C function (`instr(zeroblob(900000),
+zeroblob(450000)||x'01')` runs 5 s past any deadline), so the process is killed 0.2 s after the deadline and a warm
+spare takes its place. Workers die with this process, also when it is killed with -9: their stdin ends, and the kernel
+is asked to kill them (PR_SET_PDEATHSIG).
 
 A query's own failure is an `Outcome`; only a failure of the sandbox itself raises (`SandboxError`).
 """
@@ -143,7 +144,8 @@ class Sandbox:
         self._length_lock = threading.Lock()
 
     def __enter__(self) -> Sandbox:
-        # One thread starts all workers and lives as long as they do: PR_SET_PDEATHSIG means the thread, not the process.
+        # One thread starts all workers and lives as long as they do: PR_SET_PDEATHSIG means the thread, not the
+        # process.
         self._keeper = threading.Thread(target=self._keep, name="sandbox-keeper", daemon=True)
         self._keeper.start()
         return self
@@ -177,7 +179,7 @@ class Sandbox:
         num_bytes = len(sql.encode("utf-8", "surrogatepass"))
         if num_bytes > self.limits.max_sql_bytes:
             return Outcome("too_large", message=f"SQL of {num_bytes:,} bytes, allowed {self.limits.max_sql_bytes:,}")
-        request = {"op": "query", "database": str(database.absolute()), "sql": sql}
+        request: dict[str, Any] = {"op": "query", "database": str(database.absolute()), "sql": sql}
         with self._slots:
             request["length_limit"] = self._length_limit(database)
             return self._ask_twice(request)
@@ -188,9 +190,10 @@ class Sandbox:
             return list(threads.map(lambda query: self.run(*query), queries))
 
     def _ask_twice(self, request: dict[str, Any]) -> Outcome:
-        """Ask; where the process died, ask another one in what is left of the time: the query may have been a bystander.
+        """Ask; where the process died, ask another one in what is left of the time.
 
-        (The kernel, short of memory, kills the process it likes. A query that crashes SQLite does so again.)
+        The query may have been a bystander: the kernel, short of memory, kills the process it likes. A query that
+        crashes SQLite does so again.
         """
         started = time.monotonic()
         for last in (False, True):

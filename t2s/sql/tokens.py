@@ -3,15 +3,15 @@ r"""SQL as SQLite cuts it into tokens, with the full-width signs that Chinese mo
     SELECT　COUNT（＊） FROM 公司 WHERE 注册资本（万）＞１００
     SELECT COUNT(*) FROM 公司 WHERE 注册资本（万）>100
 
-SQLite takes every character beyond ASCII for a letter of an identifier: to it `名称，人口` is one name, `（` opens nothing and
-a full-width space separates nothing. `normalise_full_width` is the one place where such signs are replaced. What it leaves
-alone, and why:
+SQLite takes every character beyond ASCII for a letter of an identifier: to it `名称，人口` is one name, `（` opens
+nothing and a full-width space separates nothing. `normalise_full_width` is the one place where such signs are replaced.
+What it leaves alone, and why:
 
 - string literals, quoted identifiers ("…", `…`, […]) and comments: never touched;
-- brackets glued to the end of a bare name: `注册资本（万）` is a column, kept whole up to its `）`. After an SQL keyword or a
-  function that SQLite has (`COUNT（`, `IN（`), or after a blank or a sign, a bracket is a bracket;
-- `＋ － ／ ％ ｜ ＆` inside a bare name (`收入－支出`, `占比％`): they are names more often than sums. Where a word would begin
-  with them, they are operators;
+- brackets glued to the end of a bare name: `注册资本（万）` is a column, kept whole up to its `）`. After an SQL
+  keyword or a function that SQLite has (`COUNT（`, `IN（`), or after a blank or a sign, a bracket is a bracket;
+- `＋ － ／ ％ ｜ ＆` inside a bare name (`收入－支出`, `占比％`): they are names more often than sums. Where a word
+  would begin with them, they are operators;
 - `、 ： ·` and the like: parts of names, never of SQL.
 
 Markdown's `\_` and `\*`, and a `\n` that JSON left behind, are read as what they stand for, too.
@@ -31,9 +31,10 @@ TokenKind = Literal["space", "comment", "literal", "name", "number", "word", "si
 KEYWORDS = frozenset(
     """
     all and as asc between by case cast collate cross current_date current_time current_timestamp desc distinct div else
-    end escape except exists false fetch filter from full glob group groups having if in indexed inner intersect is isnull
-    join left like limit match materialized minus mod natural not notnull null nulls offset on or order outer over partition
-    recursive regexp right rlike row rows select table then true union using values when where window with xor
+    end escape except exists false fetch filter from full glob group groups having if in indexed inner intersect is
+    isnull join left like limit match materialized minus mod natural not notnull null nulls offset on or order outer
+    over partition recursive regexp right rlike row rows select table then true union using values when where window
+    with xor
     """.split()
 )
 
@@ -73,7 +74,8 @@ class Token(NamedTuple):
     """A piece of SQL.
 
     Attributes:
-        kind: `literal` is a string, `name` a quoted identifier, `word` a keyword or a bare one; `end` never stands in SQL.
+        kind: `literal` is a string, `name` a quoted identifier, `word` a keyword or a bare one; `end` never stands in
+            SQL.
         text: With full-width signs replaced.
         start, end: Where it stands in the text it was cut from.
         closed: False for a quote that nobody closes; it then ends with its line.

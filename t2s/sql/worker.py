@@ -1,16 +1,19 @@
 """The process in which a model's SQL runs. Started by sandbox.py, by path, as `python -I -S worker.py SETTINGS`.
 
-It imports the standard library alone, so it starts in about 50 ms and holds nothing of ours that SQL could reach. It reads
-requests from stdin and writes answers to stdout, each one a frame: length (4 bytes, big-endian), then JSON in ASCII. JSON,
+It imports the standard library alone, so it starts in about 50 ms and holds nothing of ours that SQL could reach. It
+reads
+requests from stdin and writes answers to stdout, each one a frame: length (4 bytes, big-endian), then JSON in ASCII.
+JSON,
 not pickle: whoever takes this process over must not thereby get the parent.
 
     {"op": "query", "database": path, "sql": …, "deadline_s": 10, "length_limit": 1000000}
     -> {"kind": "rows", "rows": [[1, "北京"], …], "columns": 2, "elapsed_s": 0.001, "all_utf8": true, …}
     {"op": "longest_row", "database": path}      -> {"kind": "rows", "rows": [[bytes]], …}
 
-TEXT that is not UTF-8 comes back with surrogate escapes (nothing is lost, nothing crashes) and `all_utf8` false. A BLOB is
-`{"blob": hex}`. What keeps a query in: a read-only immutable connection; an authorizer that knows four actions; SQLite's
-limits; a progress handler at the deadline; limits of the operating system. The parent kills what these cannot stop. (FTS5
+TEXT that is not UTF-8 comes back with surrogate escapes (nothing is lost, nothing crashes) and `all_utf8` false. A BLOB
+is `{"blob": hex}`. What keeps a query in: a read-only immutable connection; an authorizer that knows four actions;
+SQLite's limits; a progress handler at the deadline; limits of the operating system. The parent kills what these cannot
+stop. (FTS5
 tables cannot be read: their module runs `PRAGMA data_version`, and no PRAGMA passes.)
 """
 
@@ -34,15 +37,15 @@ ALLOWED_FUNCTIONS = frozenset(
     """
     -> ->> abs acos acosh asin asinh atan atan2 atanh avg bm25 ceil ceiling changes char coalesce concat concat_ws cos
     cosh count cume_dist current_date current_time current_timestamp date datetime degrees dense_rank exp first_value
-    floor format glob group_concat hex highlight if ifnull iif instr json json_array json_array_length json_error_position
-    json_extract json_group_array json_group_object json_insert json_object json_patch json_pretty json_quote json_remove
-    json_replace json_set json_type json_valid jsonb jsonb_array jsonb_extract jsonb_group_array jsonb_group_object
-    jsonb_insert jsonb_object jsonb_patch jsonb_remove jsonb_replace jsonb_set julianday lag last_insert_rowid last_value
-    lead length like likelihood likely ln log log10 log2 lower ltrim match matchinfo max median min mod nth_value ntile
-    nullif octet_length offsets percent_rank percentile percentile_cont percentile_disc pi pow power printf quote radians
-    random randomblob rank replace round row_number rtrim sign sin sinh snippet soundex sqlite_source_id sqlite_version
-    sqrt strftime string_agg substr substring subtype sum tan tanh time timediff total total_changes trim trunc typeof
-    unhex unicode unistr unistr_quote unixepoch unlikely upper zeroblob
+    floor format glob group_concat hex highlight if ifnull iif instr json json_array json_array_length
+    json_error_position json_extract json_group_array json_group_object json_insert json_object json_patch json_pretty
+    json_quote json_remove json_replace json_set json_type json_valid jsonb jsonb_array jsonb_extract jsonb_group_array
+    jsonb_group_object jsonb_insert jsonb_object jsonb_patch jsonb_remove jsonb_replace jsonb_set julianday lag
+    last_insert_rowid last_value lead length like likelihood likely ln log log10 log2 lower ltrim match matchinfo max
+    median min mod nth_value ntile nullif octet_length offsets percent_rank percentile percentile_cont percentile_disc
+    pi pow power printf quote radians random randomblob rank replace round row_number rtrim sign sin sinh snippet
+    soundex sqlite_source_id sqlite_version sqrt strftime string_agg substr substring subtype sum tan tanh time timediff
+    total total_changes trim trunc typeof unhex unicode unistr unistr_quote unixepoch unlikely upper zeroblob
     """.split()
 )
 
@@ -173,7 +176,6 @@ def quoted(name: str) -> str:
 
 def longest_row(path: str) -> int:
     """Bytes of the longest row: SQLite's length limit holds for whole rows too. Reads the file once; SQL of our own."""
-
     connection = open_readonly(path)
     try:
         longest = 0
