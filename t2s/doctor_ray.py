@@ -6,6 +6,7 @@ Whoever reaches an unguarded job API runs code on the cluster, and Ray leaves it
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ from t2s.settings import ray_token
 MIN_STOP_WAIT_S = 20
 """A stopped job needs up to 20 s to commit what is complete; Ray kills it after 3 s unless it is told to wait."""
 
-_PROBE = "echo stop-wait=${RAY_JOB_STOP_WAIT_TIME_S:-3}"
+PROBE = "echo stop-wait=${RAY_JOB_STOP_WAIT_TIME_S:-3}"
 _PROBE_TIMEOUT_S = 120.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -78,29 +79,45 @@ def look_at_cluster(address: str) -> Iterator[Check]:
 
 
 def _patience(address: str, token: str | None) -> Iterator[Check]:
-    submitted = _ask(address, "/api/jobs/", token, {"entrypoint": _PROBE, "metadata": {"name": "t2s doctor"}})
+    submitted = _ask(address, "/api/jobs/", token, {"entrypoint": PROBE, "metadata": {"name": "t2s doctor"}})
     if submitted.status != 200:
         text = f"a job that prints one variable was refused (HTTP {submitted.status}): {submitted.body[:200]!r}"
         yield Check("fail", "ray jobs", text)
         return
     job = f"/api/jobs/{_json(submitted)['submission_id']}"
     deadline = time.monotonic() + _PROBE_TIMEOUT_S
-    status = "PENDING"
+    status = _status(address, job, token)
     while status in ("PENDING", "RUNNING") and time.monotonic() < deadline:
         time.sleep(0.5)
-        status = str(_json(_ask(address, job, token)).get("status"))
-    logs = str(_json(_ask(address, f"{job}/logs", token)).get("logs"))
+        status = _status(address, job, token)
     if status != "SUCCEEDED":
         text = f"a job that prints one variable ended as {status}; `ray status` on the head shows what is missing"
         yield Check("fail", "ray jobs", text)
         return
+    # The log can be a moment behind the status; its first lines quote the command itself.
+    printed = None
+    deadline = time.monotonic() + 10
+    while printed is None and time.monotonic() < deadline:
+        printed = re.search(
+            r"^stop-wait=(\d+)$", str(_json(_ask(address, f"{job}/logs", token)).get("logs")), re.MULTILINE
+        )
+        time.sleep(0.0 if printed else 0.5)
     _ask(address, job, token, method="DELETE")
-    found = logs.rpartition("stop-wait=")[2].split()[0]
-    if found.isdigit() and int(found) >= MIN_STOP_WAIT_S:
+    if printed is None:
+        yield Check(
+            "fail", "ray jobs", "a job that prints one variable has nothing in its log; look at the dashboard agent"
+        )
+        return
+    found = printed[1]
+    if int(found) >= MIN_STOP_WAIT_S:
         yield Check("ok", "ray jobs", f"run; a stopped one has {found} s to commit what is complete")
         return
     text = f"run, but a stopped one is killed after {found} s; start the head with RAY_JOB_STOP_WAIT_TIME_S=30"
     yield Check("warn", "ray jobs", text)
+
+
+def _status(address: str, job: str, token: str | None) -> str:
+    return str(_json(_ask(address, job, token)).get("status"))
 
 
 def _ask(

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from t2s.cli import app
 from t2s.doctor import diagnose, gpu_check
 from t2s.doctor_check import Check
-from t2s.doctor_ray import look_at_cluster
+from t2s.doctor_ray import PROBE, look_at_cluster
 
 
 class JobApi(ThreadingHTTPServer):
@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
             "/api/version": {"ray_version": "2.60.0"},
             "/api/jobs/": {"submission_id": "raysubmit_1"},
             "/api/jobs/raysubmit_1": {"status": self.server.job_status},
-            "/api/jobs/raysubmit_1/logs": {"logs": f"starting\nstop-wait={self.server.stop_wait}\n"},
+            "/api/jobs/raysubmit_1/logs": {"logs": f"Running entrypoint: {PROBE}\nstop-wait={self.server.stop_wait}\n"},
         }[self.path]
         body = json.dumps(found).encode() if status == 200 else b"refused"
         self.send_response(status)
