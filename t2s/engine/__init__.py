@@ -19,7 +19,7 @@ class Message(TypedDict):
 
 
 class Completion(NamedTuple):
-    """One answer. Token counts and `latency_s` (seconds) are measurements; `text` and `finish_reason` are the answer."""
+    """One answer: `text` and `finish_reason`; token counts and `latency_s` (seconds) are measurements."""
 
     text: str
     finish_reason: str
@@ -97,6 +97,7 @@ class ScriptedConfig(BaseModel):
     Attributes:
         answers_uri: JSON file of {question: completion}, or null for answers made from a digest of the prompt.
         delay_s: How long an answer takes.
+        process: Answer in a child process, which dies (`die_on`) and can be killed as a real engine's.
         die_on: The engine dies when a question contains this text.
         fail_on: The request fails when a question contains this text.
         kv_cache_tokens, max_model_len_tokens, max_num_seqs: What it claims to have.
@@ -106,6 +107,7 @@ class ScriptedConfig(BaseModel):
 
     answers_uri: str | None = None
     delay_s: float = Field(0.0, ge=0)
+    process: bool = False
     die_on: str | None = None
     fail_on: str | None = None
     kv_cache_tokens: int | None = 100_000
@@ -140,6 +142,10 @@ class EngineConfig(BaseModel):
 
 def open_engine(config: EngineConfig, model_path: str | None, adapter_path: str | None = None) -> Engine:
     """Make the engine of `config.kind` on local folders; nothing is loaded before `start`."""
+    if config.kind == "scripted" and config.scripted.process:
+        from t2s.engine.scripted_process import ScriptedProcessEngine
+
+        return ScriptedProcessEngine(config)
     if config.kind == "scripted":
         from t2s.engine.scripted import ScriptedEngine
 
