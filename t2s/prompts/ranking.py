@@ -17,8 +17,8 @@ from t2s.schema import Schema, Table
 
 _WORDS = re.compile(r"[^\W_]+")
 _NAME_WEIGHT, _COLUMN_WEIGHT, _TEXT_WEIGHT = 3, 2, 1
-# What a table gets of the score of each chosen neighbour. The better half of a database's tables then holds 95 % of what
-# it could hold of those that gold needs (CHASE-C, train and dev); 93 % with a share of 0, 95 % with 0.25 and with 1.
+# What a table gets of the score of each chosen neighbour. Of the tables that gold needs (CHASE-C, train and dev), the
+# better half of a database then holds 95 % of what half can hold; 93 % with a share of 0, 95 % with 0.25 and with 1.
 _NEIGHBOUR_SHARE = 0.5
 
 

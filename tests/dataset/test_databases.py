@@ -90,6 +90,7 @@ def test_a_database_with_an_unfinished_write_ahead_log_is_refused(folder: Path) 
         message = refusal(find(folder), "中国城市", "car_1")
     assert "中国城市.sqlite-wal holds changes that 中国城市.sqlite lacks" in message
     assert "\n" not in message
+    (folder / "中国城市.sqlite-wal").write_bytes(b"")
     find(folder).check(["中国城市"])
 
 
