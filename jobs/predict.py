@@ -27,7 +27,7 @@ def main(settings: PredictSettings, stop: StopSignal) -> None:
     if settings.executor.kind == "ray":
         from t2s.cluster.launch import launch
 
-        launch(settings, stop)
+        launch("predict", settings, stop)
         return
     with RunRecord(settings, settings.run_uri, plan_key=PLAN_KEY) as record:
         merged = predict(settings, run_shards_local, stop, record)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,8 +41,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Settings that win over the file's, values are YAML.", metavar="[key.path=value ...]"),
 ]
-Address = Annotated[str, typer.Option(help="The cluster's job API.", metavar="http://HOST:8265")]
-SubmissionId = Annotated[str, typer.Argument(help="What `t2s submit` printed.", metavar="SUBMISSION_ID")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's job API; else RAY_API_SERVER_ADDRESS, or this machine.", metavar="http://HOST:8265"
+    ),
+]
+SubmissionId = Annotated[
+    str, typer.Argument(help="What `t2s submit` printed, or the run_uri.", metavar="SUBMISSION_ID")
+]
 
 
 def main() -> None:
@@ -86,35 +94,44 @@ def plan(job: Job, config: Config, overrides: Overrides = None) -> None:
 def submit(
     job: Job,
     config: Config,
-    address: Address,
     overrides: Overrides = None,
+    address: Address = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the submission id and end.")] = False,
 ) -> None:
     """Run a job on a Ray cluster and follow its log; the exit code is the job's."""
+    from t2s.cluster.submit import Submission
     from t2s.cluster.submit import submit as submit_job
+    from t2s.settings import PredictSettings, ray_token
 
-    _settings_of(job).load([config, *(overrides or [])])  # what is wrong is said here, before anything is uploaded
-    raise typer.Exit(submit_job(job, config, overrides or [], address=address, detach=detach))
+    words = overrides or []
+    settings = _settings_of(job).load([config, *words])  # what is wrong is said here, before anything is uploaded
+    python = settings.ray.py_executable if isinstance(settings, PredictSettings) else None
+    show = _shows_logs()
+    submission = Submission(job, config, words, settings.run_uri, python)
+    raise typer.Exit(submit_job(submission, show, address, ray_token(), detach))
 
 
-@app.command(epilog="Example: t2s logs raysubmit_Xk2s --address http://127.0.0.1:8265 --follow")
+@app.command(epilog="Example: t2s logs t2s-predict-3f9a1c20-1 --address http://127.0.0.1:8265 --follow")
 def logs(
     submission_id: SubmissionId,
-    address: Address,
+    address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """Print the log of a submitted job."""
-    from t2s.cluster.submit import logs as print_logs
+    from t2s.cluster.submit import logs as show_logs
+    from t2s.settings import ray_token
 
-    print_logs(submission_id, address=address, follow=follow)
+    raise typer.Exit(show_logs(submission_id, _shows_logs(), address, ray_token(), wait=follow))
 
 
-@app.command(epilog="Example: t2s stop raysubmit_Xk2s --address http://127.0.0.1:8265")
-def stop(submission_id: SubmissionId, address: Address) -> None:
+@app.command(epilog="Example: t2s stop t2s-predict-3f9a1c20-1 --address http://127.0.0.1:8265")
+def stop(submission_id: SubmissionId, address: Address = None) -> None:
     """Stop a submitted job; what is complete is committed, and submitting it again resumes."""
     from t2s.cluster.submit import stop as stop_job
+    from t2s.settings import ray_token
 
-    stop_job(submission_id, address=address)
+    _shows_logs()
+    print(stop_job(submission_id, address, ray_token()))
 
 
 @app.command(epilog="Example: t2s status s3://team/runs/a10-first")
@@ -157,6 +174,20 @@ def doctor(
         failed |= check.state == "fail"
         print(f"{check.state:<5} {check.topic:<13} {redact(check.text)}", flush=True)
     raise typer.Exit(1 if failed else 0)
+
+
+def _shows_logs() -> Callable[[str], None]:
+    """Say our own lines on stderr; returns what prints a job's log on stdout."""
+    from t2s.job import Redactor, configure_logging
+    from t2s.settings import secret_values
+
+    redact = Redactor(secret_values())
+    configure_logging("INFO", redact)
+
+    def show(piece: str) -> None:
+        print(redact(piece), end="", flush=True)
+
+    return show
 
 
 def _settings_of(job: str) -> type[JobSettings]:

@@ -67,8 +67,10 @@ class Snapshot(NamedTuple):
         parts = [
             f"{self.done_turns}/{self.total_turns} turns ({percent:.1f} %)",
             f"{self.turns_per_s:.3g} turns/s",
-            f"{self.prompt_tokens_per_s:.0f} prompt + {self.completion_tokens_per_s:.0f} output tokens/s",
         ]
+        if self.prompt_tokens_per_s or self.completion_tokens_per_s:
+            tokens = f"{self.prompt_tokens_per_s:.0f} prompt + {self.completion_tokens_per_s:.0f} output tokens/s"
+            parts.append(tokens)
         if self.cached_share is not None:
             parts.append(f"{self.cached_share:.0%} of the prompt from the cache")
         if self.time_left_s is not None:

@@ -39,6 +39,7 @@ class RunRecord:
         self._plan_key = plan_key
         self._redact = Redactor(secret_values())
         self._progress = Progress()
+        self._advanced = 0
         self._manifest: Manifest | None = None
         self._status: StatusWriter | None = None
 
@@ -62,6 +63,13 @@ class RunRecord:
     def turn(self, measurement: Measurement) -> None:
         """One more turn is answered."""
         self._progress.turn(measurement)
+
+    def advance(self, done_turns: int, total_turns: int) -> None:
+        """So many turns are done; the first call is the begin. For a job that counts for itself."""
+        if self._status is None:
+            self.begin(total_turns)
+        self._progress.update(turns=done_turns - self._advanced)
+        self._advanced = done_turns
 
     def end(self) -> None:
         """Turns are over; the job may still have something to do."""

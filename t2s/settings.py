@@ -28,10 +28,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from t2s import layers as sources
 from t2s import setting_keys
+from t2s.dataset import default_databases_uri
 from t2s.engine import EngineConfig
 from t2s.errors import SettingsError
 from t2s.layers import KeyPath, Layer
 from t2s.predict_config import PredictConfig
+from t2s.prompt import History
+from t2s.sql.sandbox import Limits
 
 PREFIX = "T2S_"
 
@@ -46,6 +49,7 @@ class JobSettings(BaseSettings):
     `load` reads argument, environment and file; building an object directly takes the given values alone.
 
     Attributes:
+        run_uri: The run that the job belongs to; its manifest and status go there.
         log_level: Least severe level that is logged.
         image_digest: Digest of the container image, set in it as T2S_IMAGE_DIGEST; goes into the manifest.
         dry_run: Say what would happen and end; `--dry-run` sets it.
@@ -57,6 +61,7 @@ class JobSettings(BaseSettings):
     blocks: ClassVar[Mapping[str, KeyPath]] = {}
     """Top-level blocks that are written short: `vllm:` stands for `engine.vllm`."""
 
+    run_uri: str
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     image_digest: str | None = None
     dry_run: bool = False
@@ -275,25 +280,27 @@ class PredictSettings(JobSettings, PredictConfig):
 
 
 class EvaluateSettings(JobSettings):
-    """The job `evaluate`.
+    """The job `evaluate`; `run_uri` is the run that is scored, the report goes there.
 
     Attributes:
         gold_uri: Dataset with gold SQL: a JSON file, or a folder that holds exactly one.
         databases_uri: Folder of SQLite databases; default: `database/` beside the gold file.
-        run_uri: The run that is scored; the report goes there.
         predictions_uri: Default: `<run_uri>/predictions.json`.
-        num_workers: Processes that run SQL; null: one per core.
-        timeout_s: Deadline of one query.
+        history: Which earlier SQL the model saw, printed with the score; null: what the run's predict job says.
+        num_workers: Queries that run at once; null: one per CPU.
+        limits: What one query may take.
+        cache_dir: This node's cache of databases from object storage.
     """
 
     job: ClassVar[str] = "evaluate"
 
     gold_uri: str
     databases_uri: str
-    run_uri: str
     predictions_uri: str
+    history: History | None = None
     num_workers: int | None = Field(None, gt=0)
-    timeout_s: float = Field(10.0, gt=0)
+    limits: Limits = Limits()
+    cache_dir: str = "~/.cache/t2s"
 
     @classmethod
     def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -369,10 +376,7 @@ def _with_databases(values: Mapping[str, Any], dataset_key: str) -> dict[str, An
     result = dict(values)
     if result.get("databases_uri") is None:
         # Where the dataset itself is missing or wrong, that is the error to report, and not what follows from it.
-        dataset_uri = str(result.get(dataset_key))
-        is_file = dataset_uri.endswith((".json", ".jsonl"))
-        folder = dataset_uri.rpartition("/")[0] or "." if is_file else dataset_uri.rstrip("/")
-        result["databases_uri"] = f"{folder}/database"
+        result["databases_uri"] = default_databases_uri(str(result.get(dataset_key)))
     return result
 
 

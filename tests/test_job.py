@@ -116,7 +116,7 @@ def test_the_log_level_is_a_setting() -> None:
 
 
 def test_wrong_settings_end_the_job_before_its_main_with_exit_code_2() -> None:
-    found = run("print('started')", "run_uri=r", "timeout_s=-1")
+    found = run("print('started')", "run_uri=r", "num_workers=-1")
     assert found.returncode == 2
     assert found.stdout == ""
     assert found.stderr.splitlines()[0] == "error: 2 settings are wrong, nothing was started:"
