@@ -14,13 +14,19 @@ from pathlib import Path
 from t2s.evaluate import evaluate_run
 from t2s.job import StopSignal, run_job
 from t2s.progress import stdout_console
+from t2s.report.evaluate_plan import show_evaluate_plan
 from t2s.report.terminal import print_report
 from t2s.run_record import RunRecord
 from t2s.settings import EvaluateSettings
 
 
 def main(settings: EvaluateSettings, stop: StopSignal) -> None:
-    """Score, write the report, print the table."""
+    """Plan; or score, write the report, print the table."""
+    cache_dir = Path(settings.cache_dir).expanduser()
+    if settings.dry_run:
+        where = (settings.gold_uri, settings.databases_uri, settings.predictions_uri, settings.run_uri)
+        show_evaluate_plan(*where, cache_dir, stdout_console())
+        return
     with RunRecord(settings, settings.run_uri) as record:
         report = evaluate_run(
             gold_uri=settings.gold_uri,
@@ -30,7 +36,7 @@ def main(settings: EvaluateSettings, stop: StopSignal) -> None:
             history=settings.history,
             num_workers=settings.num_workers,
             limits=settings.limits,
-            cache_dir=Path(settings.cache_dir).expanduser(),
+            cache_dir=cache_dir,
             on_progress=record.advance,
         )
     print_report(report, stdout_console())
