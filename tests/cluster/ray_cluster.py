@@ -1,0 +1,252 @@
+"""A real Ray cluster on this machine: guarded by a token, free ports, its own folder, and gone when it is closed.
+
+    with RayCluster() as cluster:
+        cluster.add_node({"t2s_predict": 1})
+        cluster.driver("tests/cluster/some_driver.py", "argument")      # a process that can ray.init("auto")
+
+Every process that it starts is a `ray start --block`, or descends from one. `close` kills them by process id:
+`ray stop` would end other people's clusters too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_NODE_PORTS = (
+    "node-manager-port", "object-manager-port", "ray-client-server-port", "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port",
+)  # fmt: skip
+
+
+class RayCluster:
+    """A head without job resources; `add_node` brings more nodes.
+
+    Args:
+        head_resources: Custom resources of the head.
+        head_options: More options of `ray start --head`.
+        environment: Laid over the cluster's environment.
+        num_cpus: Of the head.
+    """
+
+    def __init__(
+        self,
+        head_resources: Mapping[str, float] | None = None,
+        head_options: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        num_cpus: int = 2,
+    ) -> None:
+        self.token = secrets.token_hex(16)
+        # Not pytest's tmp_path: Ray's sockets lie in it, and a socket's path may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="t2s-ray-"))
+        self._environment = {
+            # Nothing of a surrounding cluster or of the developer's own settings may leak in.
+            **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "T2S_", "AWS_"))},
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            **(environment or {}),
+        }
+        self._starters: list[subprocess.Popen[bytes]] = []
+        self._ports = iter(free_ports(40))
+        self._gcs_port = next(self._ports)
+        self._dashboard_port = next(self._ports)
+        head = [
+            "--head",
+            f"--port={self._gcs_port}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self._dashboard_port}",
+            f"--temp-dir={self.folder}",
+            *head_options,
+        ]
+        try:
+            self._start(head, head_resources or {}, num_cpus)
+            self._wait_until_up()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def gcs_address(self) -> str:
+        """For `ray.init`."""
+        return f"{_own_ip()}:{self._gcs_port}"
+
+    @property
+    def api_address(self) -> str:
+        """For job submission."""
+        return f"http://127.0.0.1:{self._dashboard_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a driver on one of the nodes."""
+        return {**self._environment, "RAY_ADDRESS": self.gcs_address}
+
+    def add_node(self, resources: Mapping[str, float], num_cpus: int = 2) -> None:
+        """Start one more node and wait until the cluster counts it."""
+        self._start([f"--address={self.gcs_address}"], resources, num_cpus)
+        count = len(self._starters)
+        wait_for(lambda: self.num_nodes() == count, 60, f"{count} nodes")
+
+    def num_nodes(self) -> int:
+        """Live nodes."""
+        answer = json.loads(self.get("/nodes?view=summary"))
+        return sum(node["raylet"].get("state") == "ALIVE" for node in answer["data"]["summary"])
+
+    def get(self, path: str) -> bytes:
+        """The body of a GET request to the head, with the token."""
+        request = urllib.request.Request(f"{self.api_address}{path}", headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            body: bytes = response.read()
+        return body
+
+    def driver(self, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start Python with these words on the head, its output in one pipe; the caller waits for it."""
+        return subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={**self.environment, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def processes(self) -> list[int]:
+        """Ids of all processes that descend from the nodes."""
+        parents = {int(entry.name): _parent(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+        found = [starter.pid for starter in self._starters if starter.pid in parents]
+        for pid in found:  # grows while it is walked: children stand behind their parents
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def workers(self, title: str) -> list[int]:
+        """Ids of those processes whose title holds `title`, e.g. `ray::MapWorker`."""
+        return [pid for pid in self.processes() if title in command_of(pid)]
+
+    def close(self) -> None:
+        """Kill every process of the cluster and remove its folder."""
+        processes = self.processes()
+        for pid in processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for starter in self._starters:
+            starter.wait(10)
+        wait_for(lambda: not any(map(is_alive, processes)), 10, f"the end of the processes {processes}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, options: Sequence[str], resources: Mapping[str, float], num_cpus: int) -> None:
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--block",
+            "--disable-usage-stats",
+            f"--num-cpus={num_cpus}",
+            "--object-store-memory=80000000",
+            f"--resources={json.dumps(dict(resources))}",
+            *(f"--{name}={next(self._ports)}" for name in _NODE_PORTS),
+            *options,
+        ]
+        with open(self.folder / f"node-{len(self._starters)}.log", "wb") as log:
+            self._starters.append(
+                subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env=self._environment,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+
+    def _wait_until_up(self) -> None:
+        def is_up() -> bool:
+            starter = self._starters[0]
+            if starter.poll() is not None:
+                raise RuntimeError((self.folder / "node-0.log").read_text(encoding="utf-8", errors="replace"))
+            try:
+                # The job API answers last of all: it needs the head's agent.
+                return self.num_nodes() == 1 and self.get("/api/jobs/") == b"[]"
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                return False
+
+        wait_for(is_up, 90, "the head of the cluster")
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Poll until `condition()` is true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s:.0f} s for {what}")
+        time.sleep(0.1)
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _own_ip() -> str:
+    # Ray replaces 127.0.0.1 by the address that it would be reached by; the same way to find it. Sends nothing.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("8.8.8.8", 80))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def command_of(pid: int) -> str:
+    """A process's command line or title; "" when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _parent(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
