@@ -6,7 +6,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-RUN ?= runs/demo
+RUN ?= runs/sample
 export PYTHON INDEX
 
 SETUP := scripts/setup_env.sh
