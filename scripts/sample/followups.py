@@ -139,15 +139,16 @@ def next_one(world: World, rng: Rng, query: Query) -> Step | None:
     if query.columns == (entity.name,):
         ways = [
             f"排第{place}的呢？",
-            f"第{place}{word}的呢？",
             f"那排第{place}的是哪{entity.mw}？",
             f"下一{entity.mw}呢？",
             f"紧接着的是哪{entity.mw}？",
         ]
-        if query.order[1]:
+        if attr.kind == "num" or not query.order[1]:  # nobody says 第二晚
+            ways += [f"第{place}{word}的呢？", f"第{place}{word}的是哪{entity.mw}？"]
+        if attr.kind == "num" and query.order[1]:
             ways += [f"第{place}名呢？", f"那第{place}名是哪{entity.mw}？"]
     else:
-        subject = rng.pick([f"排第{place}的", f"第{place}{word}的"])
+        subject = f"第{place}{word}的" if attr.kind == "num" and rng.chance(50) else f"排第{place}的"
         ways = [f"那{ask(query.columns[0], subject + ('那' + entity.mw if rng.chance(40) else ''))}？"]
     return Step(rng.pick(ways), query.but(offset=query.offset + 1))
 

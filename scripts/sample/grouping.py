@@ -46,6 +46,9 @@ def group_top(world: World, rng: Rng, query: Query) -> Step | None:
     measure, descending = query.measures[0], rng.chance(70)
     word = _word(measure, descending)
     ways = [f"{which(query.group)}{word}？", f"{word}的是{which(query.group)}？", f"其中{word}的是哪{query.group.mw}？"]
+    if measure.attr is not None:
+        label = measure_label(measure.function, measure.attr)
+        ways = [f"{label}{word}的是哪{query.group.mw}？", f"哪{query.group.mw}{label}{word}？", ways[1]]
     order = (measure, descending)
     return Step(rng.pick(ways), query.but(show="group", order=order, limit=1, having=None))
 
@@ -53,9 +56,7 @@ def group_top(world: World, rng: Rng, query: Query) -> Step | None:
 def _word(measure: Measure, descending: bool) -> str:
     if measure.attr is None:
         return "最多" if descending else "最少"
-    return "最" + (
-        measure.attr.adj[0 if descending else 1] if measure.function == "AVG" else "多少"[0 if descending else 1]
-    )
+    return "最" + measure.attr.adj[0 if descending else 1]
 
 
 def group_other_end(world: World, rng: Rng, query: Query) -> Step | None:

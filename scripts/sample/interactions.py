@@ -133,6 +133,8 @@ def _is_sound(world: World, step: Step, before: list[Step]) -> bool:
         return False
     if before and rows == world.rows(before[-1].query):
         return False
+    if query.form == "list" and not query.entity.lookup:
+        return False  # records without a name of their own are counted and added up, never listed
     if query.form == "list" and (len(rows) > MAX_LISTED or (step.kind in ("narrow", "exclude") and len(rows) < 2)):
         return False
     if query.form == "list" and query.order and query.limit is None and len(rows) < 3:

@@ -3,7 +3,7 @@
 A domain's module gives its CREATE statements, a function that makes the rows, its entities (what questions are about),
 and scripts: interactions written out by hand, with values left open. For example
 
-    Entity("门店", "家", name("店名"), cat("城市", mod="在{v}", ask="{s}{d}在哪个城市"), num("面积", adj="大小"), key="编号")
+    Entity("门店", "家", name("店名"), cat("城市", mod="在{v}"), num("面积", adj="大小"), key="编号")
 
 lets the generator say 「在上海的门店有哪些？」「那杭州的呢？」「其中面积最大的是哪家？」.
 """

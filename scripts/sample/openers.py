@@ -89,8 +89,6 @@ def conditions(world: World, rng: Rng, entity: Entity, *, plain: bool = False) -
 
 def list_some(world: World, rng: Rng, entity: Entity, plain: bool = False) -> Step | None:
     """「在上海的门店有哪些？」."""
-    if not entity.lookup and rng.chance(70):
-        return None  # records without a name are counted rather than listed
     conds = conditions(world, rng, entity, plain=plain)
     if conds is None:
         return None
