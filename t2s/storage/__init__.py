@@ -37,8 +37,8 @@ class Store(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Create an object only if there is none: of many callers exactly one wins.
 
-        True means: the object exists and holds `data`. Callers make `data` their own (a nonce, an attempt number), so that
-        a request which was carried out but whose answer was lost still counts as won.
+        True means: the object exists and holds `data`. Callers make `data` their own (a nonce, an attempt number), so
+        that a request which was carried out but whose answer was lost still counts as won.
         """
 
     def exists(self, key: str) -> bool:
