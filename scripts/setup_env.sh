@@ -95,6 +95,7 @@ make_environment() (
   one_at_a_time "$name"
   if ! has_home; then
     say "$environment with Python $version ($interpreter)"
+    rm -f "$environment/.lock-sha256" "$environment/.project-sha256"
     "$uv" venv --quiet --clear --python "$interpreter" "$environment"
     echo "$home" >"$environment/.made-for"
   fi
