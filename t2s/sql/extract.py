@@ -28,12 +28,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from t2s.sql.reader import Statement, read_statement
 
-_THOUGHTS_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_THOUGHTS_BEGIN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_THOUGHT_TAGS = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
 _FENCE = re.compile(r"(?:```|~~~)[ \t]*(?:[A-Za-z0-9_+-]+(?=\s))?")
 # A word of ASCII letters ends where Chinese begins: 答案是SELECT…
 _START = re.compile(
@@ -48,7 +48,7 @@ _START = re.compile(
 _LABEL = re.compile(r"(?:[^\n]{0,40}[:：])?[\s*#>`\"'「『“(（-]*")
 _CODE_WORDS = re.compile(r"^(?:sql|sqlite|sqlite3|mysql|postgresql|text|plaintext)$", re.IGNORECASE)
 # Reading may go over a text so many times in all: it bounds the work where "select (" stands a thousand times in a row.
-_MAX_READINGS = 8
+_MAX_READINGS = 4
 
 
 class _Candidate(NamedTuple):
@@ -65,25 +65,43 @@ def extract_sql(completion: str) -> str:
     Returns:
         One statement, without its semicolon, on one line unless a literal holds a line break.
     """
-    text = _without_thoughts(completion)
-    candidates = _candidates(text)
-    if candidates and candidates[0].statement.rank == "sure" and _LABEL.fullmatch(text, 0, candidates[0].start):
-        return candidates[0].statement.sql
-    found = [candidate for block in _fenced_blocks(text) for candidate in _candidates(block)] + candidates
-    for rank in ("sure", "calculation", "doubtful"):
-        for candidate in found:
-            if candidate.statement.rank == rank:
-                return candidate.statement.sql
+    for segment in reversed(_outside_thoughts(completion)):  # a model that thinks again after an answer corrects it
+        if sql := _first_sql(segment):
+            return sql
     return ""
 
 
-def _without_thoughts(text: str) -> str:
-    """What comes after the last thought; a thought that is never closed has no answer after it."""
-    ends = list(_THOUGHTS_END.finditer(text))
-    if ends:
-        text = text[ends[-1].end() :]
-    begin = _THOUGHTS_BEGIN.search(text)
-    return (text[: begin.start()] if begin else text).strip()
+def _first_sql(text: str) -> str:
+    candidates = _candidates(text)
+    first = next(candidates, None)
+    if first is None:
+        return ""
+    if first.statement.rank == "sure" and _LABEL.fullmatch(text, 0, first.start):
+        return first.statement.sql
+    fenced = (candidate for block in _fenced_blocks(text) for candidate in _candidates(block))
+    second_best: dict[str, str] = {}
+    for candidate in chain(fenced, [first], candidates):
+        if candidate.statement.rank == "sure":
+            return candidate.statement.sql
+        second_best.setdefault(candidate.statement.rank, candidate.statement.sql)
+    return second_best.get("calculation") or second_best.get("doubtful") or ""
+
+
+def _outside_thoughts(text: str) -> list[str]:
+    """The pieces of a text that are no thoughts; a thought may be opened by the prompt, and may never be closed."""
+    segments = [""]
+    is_thought = False
+    for piece in _THOUGHT_TAGS.split(text):
+        if _THOUGHT_TAGS.fullmatch(piece) is None:
+            if not is_thought:
+                segments.append(piece.strip())
+        elif piece.startswith("</"):
+            if not is_thought and len(segments) == 2:
+                segments.clear()  # what stands before a first closing tag was a thought
+            is_thought = False
+        else:
+            is_thought = True
+    return segments
 
 
 def _fenced_blocks(text: str) -> Iterator[str]:
@@ -98,9 +116,8 @@ def _fenced_blocks(text: str) -> Iterator[str]:
         position = closing + 3
 
 
-def _candidates(text: str) -> list[_Candidate]:
+def _candidates(text: str) -> Iterator[_Candidate]:
     """Statements in order of their beginnings, those left out that are plainly English prose ("to select the …")."""
-    found: list[_Candidate] = []
     num_chars_read = 0
     for match in _START.finditer(text):
         if num_chars_read > _MAX_READINGS * len(text):
@@ -116,8 +133,7 @@ def _candidates(text: str) -> list[_Candidate]:
         statement = read_statement(source, begin, opener)
         num_chars_read += statement.num_chars
         if not (in_english and statement.rank == "doubtful"):
-            found.append(_Candidate(start, statement))
-    return found
+            yield _Candidate(start, statement)
 
 
 def _follows_english_word(text: str, start: int) -> bool:

@@ -43,6 +43,7 @@ Kind = Literal["rows", "error", "timeout", "refused", "too_large", "crashed", "e
 
 _KILL_AFTER_S = 0.2
 _START_TIMEOUT_S = 60.0  # 50 ms on an idle machine
+_DEATHS_AT_START = 2  # the kernel may kill a bystander; what fails three times fails always
 _READ_FILE_TIMEOUT_S = 600.0
 _CHUNK_BYTES = 1 << 20
 
@@ -276,11 +277,25 @@ class Sandbox:
             self._workers = set()
 
     def _start(self, number: int, settings: str) -> None:
+        """Start workers side by side; one that dies on the way is started anew, a few times."""
         born = [_Worker(settings) for _ in range(number)]
         self._workers |= set(born)
-        for worker in born:
-            worker.wait_until_ready()
-            self._idle.put(worker)
+        deaths = 0
+        while born:
+            worker = born.pop()
+            try:
+                worker.wait_until_ready()
+            except SandboxError:
+                self._workers.discard(worker)
+                worker.kill()
+                worker.bury()
+                deaths += 1
+                if deaths > _DEATHS_AT_START:
+                    raise
+                born.append(_Worker(settings))
+                self._workers.add(born[-1])
+            else:
+                self._idle.put(worker)
 
 
 class _WorkerDied(Exception):

@@ -136,7 +136,9 @@ def _token(text: str, position: int, expects_value: bool) -> Token:
             return Token("number", unicodedata.normalize("NFKC", raw) if only_digits else raw, position, end)
         case "word":
             return _word(text, position, end)
-    return Token("end" if raw in _CLOSING_QUOTES else "sign", raw.removeprefix("\\").translate(_SIGNS), position, end)
+    return Token(
+        "end" if raw in _CLOSING_QUOTES else "sign", ("*" if raw == "\\*" else raw).translate(_SIGNS), position, end
+    )
 
 
 def _word(text: str, start: int, end: int) -> Token:

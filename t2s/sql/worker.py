@@ -22,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -63,6 +64,7 @@ _ACTIONS = {
 # How often the progress handler looks at the clock: 1,000 steps of the virtual machine are well under a millisecond.
 _STEPS_BETWEEN_LOOKS = 1_000
 _OPEN_DATABASES = 8
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _VALUE_OVERHEAD_BYTES = 16
 
 
@@ -220,6 +222,8 @@ class _Worker:
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError) as error:
             return _answer(_kind(error, database), started, message=database.refused or str(error))
         if not columns:
+            if _COMMENTS.sub("", request["sql"]).strip(" \t\r\n\f;"):
+                return _answer("refused", started, message="a statement that is no query")
             return _answer("empty_sql", started, message="no statement")
         return _answer("rows", started, rows=rows, columns=columns, all_utf8=database.all_utf8)
 
