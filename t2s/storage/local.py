@@ -13,20 +13,17 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from t2s.errors import AccessRefused, ObjectMissing, StorageError
+from t2s.errors import StorageError
 from t2s.storage import ObjectInfo
 from t2s.storage.keys import check_key, check_prefix, is_own, own_name
+from t2s.storage.os_errors import told
 
 _BLOCK_BYTES = 1 << 20
 
-# EFBIG is a limit on the size of one file (ulimit -f, or FAT's 4 GiB): the same for whoever has to make room.
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What file systems without hard links answer (FAT, some network and FUSE mounts).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
@@ -53,7 +50,7 @@ class LocalStore:
     def read(self, key: str) -> bytes:
         """Return the object's bytes; `ObjectMissing` if there is none."""
         path = self.path(key)
-        with _told("read", path):
+        with told("read", path):
             return path.read_bytes()
 
     def write(self, key: str, data: bytes) -> None:
@@ -104,28 +101,28 @@ class LocalStore:
     def exists(self, key: str) -> bool:
         """Whether the object exists."""
         path = self.path(key)
-        with _told("look at", path):
+        with told("read", path):
             return path.is_file()
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key begins with `prefix`, sorted by key; nothing for a folder that is not there."""
         folder, _, start = check_prefix(prefix, self.uri).rpartition("/")
         top = self._root / folder
-        with _told("list", top):
+        with told("list", top):
             found = sorted(_walk(top, f"{folder}/" if folder else "", start, ()))
         return iter(found)
 
     def delete(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""
         path = self.path(key)
-        with _told("delete", path):
+        with told("delete", path):
             if path.is_file() or path.is_symlink():
                 path.unlink(missing_ok=True)
 
     def upload(self, path: Path, key: str) -> str:
         """Store a local file, of any size; returns its sha256 (hex)."""
         target = self.path(key)
-        with _told("read", path), path.open("rb") as source, self._new_file(target) as (temporary, file):
+        with told("read", path), path.open("rb") as source, self._new_file(target) as (temporary, file):
             digest = _copy(source, file)
             _flush(file)
             os.replace(temporary, target)
@@ -134,7 +131,7 @@ class LocalStore:
     def download(self, key: str, path: Path) -> str:
         """Fetch an object into a local file, whole or not at all; returns its sha256 (hex)."""
         origin = self.path(key)
-        with _told("read", origin), origin.open("rb") as source, self._new_file(path) as (temporary, file):
+        with told("read", origin), origin.open("rb") as source, self._new_file(path) as (temporary, file):
             digest = _copy(source, file)
             _flush(file)
             os.replace(temporary, path)
@@ -146,7 +143,7 @@ class LocalStore:
         try:
             won = [self._create(path, data) for data in (b"1", b"2")]
         finally:
-            with _told("delete", path):
+            with told("delete", path):
                 path.unlink(missing_ok=True)
         if won != [True, False]:
             raise StorageError(
@@ -158,7 +155,7 @@ class LocalStore:
     def _new_file(self, path: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         """A temporary file beside `path`, open for writing, gone afterwards unless it was renamed."""
         temporary = path.parent / own_name("tmp")
-        with _told("write", path):
+        with told("write", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not tempfile: its files are for their owner alone, and colleagues read these.
             with temporary.open("xb") as file:
@@ -212,35 +209,3 @@ def _flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _told(action: str, path: Path) -> Iterator[None]:
-    """Translate the operating system's errors: the one place where they are."""
-    try:
-        yield
-    except OSError as error:
-        raise _translated(error, action, path) from error
-
-
-def _translated(error: OSError, action: str, path: Path) -> StorageError:
-    reason = error.strerror or str(error)
-    reading = action not in ("write", "delete")
-    if error.errno in _NO_SPACE:
-        return StorageError(
-            f"{path}: no room to write it ({reason}; {_free(path)} free); make room there, or choose another place"
-        )
-    if error.errno in _NO_RIGHT:
-        return AccessRefused(f"{path}: may not {action} it ({reason}); give this user the right, or another place")
-    if reading and isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ObjectMissing(f"{path}: wanted a file, found none; look at the path")
-    if reading and isinstance(error, IsADirectoryError):
-        return ObjectMissing(f"{path}: wanted a file, found a folder; name a file in it")
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return StorageError(f"{path}: cannot {action} it, a file stands where its folder should be; move that away")
-    return StorageError(f"{path}: cannot {action} it: {reason}")
-
-
-def _free(path: Path) -> str:
-    folder = next(parent for parent in path.parents if parent.is_dir())
-    return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB"

@@ -1,0 +1,81 @@
+"""What S3's answers mean: which of them pass, and what each other one tells its user to do.
+
+403 SignatureDoesNotMatch    ->    AccessRefused("…: the secret does not belong to the access key; look at …")
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from t2s.errors import AccessRefused, ObjectMissing, StorageError
+
+_TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
+# Codes that come with another status. The last two are AWS's answer to creations at the same moment.
+_TRANSIENT_CODES = {"RequestTimeout", "Throttling", "SlowDown", "ConditionalRequestConflict", "OperationAborted"}
+
+# Two ways in which a store says that `create` came too late (AWS and its kin; OSS).
+_LOST_CODES = {"PreconditionFailed", "FileAlreadyExists"}
+
+_REFUSALS = {
+    "InvalidAccessKeyId": "it does not know the access key; look at AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
+    "SignatureDoesNotMatch": "the secret does not belong to the access key; look at AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the token has expired; get a new AWS_SESSION_TOKEN",
+    "InvalidToken": "it does not know the token; look at AWS_SESSION_TOKEN",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
+}
+_OTHER_REGION = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
+
+
+class Answer(NamedTuple):
+    """An answer that is not the wanted one: HTTP status, S3's code ("404" where the server gave none) and message."""
+
+    status: int
+    code: str
+    message: str
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        return self.status in _TRANSIENT_STATUS or self.code in _TRANSIENT_CODES
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether the object was there before this creation."""
+        return self.status == 412 or self.code in _LOST_CODES
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it lacks S3's code, as every answer to HEAD does."""
+        return not self.code or self.code.isdigit()
+
+
+def refusal(answer: Answer, *, action: str, uri: str, key: str, endpoint: str, tried_s: float) -> StorageError:
+    """The error that tells the user what an answer means.
+
+    Args:
+        answer: The answer.
+        action: What was wanted: "read", "write", …
+        uri: Of the store.
+        key: Of the object, or "" for the store as a whole.
+        endpoint: Who answered.
+        tried_s: For how long it was tried again, in seconds.
+    """
+    thing = f"{uri}/{key}" if key else uri
+    said = f"{endpoint} answers {answer.status} {answer.code}".rstrip() + (
+        f" ({answer.message})" * bool(answer.message)
+    )
+    if answer.code == "NoSuchBucket":
+        return StorageError(
+            f"{uri}: wanted its bucket at {endpoint}, found none; create it, or look at AWS_ENDPOINT_URL"
+        )
+    if answer.status == 404:
+        return ObjectMissing(f"{thing}: wanted an object, found none; look at the path")
+    if answer.code in _REFUSALS:
+        return AccessRefused(f"{uri}: {endpoint} refuses ({answer.code}): {_REFUSALS[answer.code]}")
+    if answer.code in _OTHER_REGION or answer.status == 301:
+        return StorageError(f"{uri}: the bucket is in another region, {said}; look at AWS_DEFAULT_REGION")
+    if answer.status in (401, 403):
+        return AccessRefused(f"{thing}: may not {action} it, {said}; give the access key this right")
+    if answer.may_pass:
+        return StorageError(f"{thing}: cannot {action} it, {said}, tried for {tried_s:.0f} s; look at the server")
+    return StorageError(f"{thing}: cannot {action} it, {said}")
