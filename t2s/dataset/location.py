@@ -78,6 +78,8 @@ def locate_dataset(dataset_uri: str) -> Location:
             "name one of them in dataset_uri"
         )
     if empty:
+        if name and not is_json_name(name) and open_store(folder).exists(name):
+            raise DatasetError(f"{dataset_uri}: wanted a file whose name ends in .json, found another; rename it")
         wanted = "no such file" if is_json_name(name) else "no such folder, or it is empty"
         raise DatasetError(f"{dataset_uri}: {wanted}; wanted a .json file, or a folder that holds exactly one")
     raise DatasetError(f"{dataset_uri}: holds no .json file; wanted a .json file, or a folder that holds exactly one")

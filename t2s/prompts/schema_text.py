@@ -6,8 +6,8 @@
     "人口（万）" NUMERIC -- 年末数; 例: 2189.3, 1560
     );
 
-Tokens are money. Of Llama 3's, a database of CHASE-C takes 155 without sample values and 540 with three; indentation
-would cost 33 more, foreign keys in lines of their own 28.
+Tokens are money. Of Llama 3's, a database of CHASE-C takes 445 with three sample values a column and 154 with none.
+Indentation would cost 33 more, foreign keys in lines of their own 28, sample values in columns that refer to others 94.
 """
 
 from __future__ import annotations

@@ -154,6 +154,12 @@ def test_a_file_that_is_not_there_is_refused_by_its_name(tmp_path: Path, name: s
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dev.jsonl").write_text("{}", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"dev\.jsonl: wanted a file whose name ends in \.json"):
+        read_dataset(str(tmp_path / "dev.jsonl"))
+
+
 def test_malformed_json_is_refused_with_file_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "dev.json"
     path.write_text('[\n {"db_list": ["城市"],\n  "interaction": [}\n]', encoding="utf-8")
