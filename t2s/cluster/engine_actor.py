@@ -28,6 +28,8 @@ from t2s.prediction import Measurement
 from t2s.runner import ShardResult
 from t2s.shard import Shard
 
+logger = logging.getLogger(__name__)
+
 REPORT_INTERVAL_S = 1.0
 CLOSE_GRACE_S = 14.0
 """Of the 20 s that a stopped job has, what engines get to close; the rest is the driver's and the launcher's."""
@@ -166,7 +168,9 @@ class _EngineSide:
         task = self._loop.create_task(self._runner.run(shard))
         self._running.add(task)
         try:
-            return Outcome("committed", *await task)
+            result = await task
+            await self._must_stop()  # the driver hears of the last turns before it hears that the shard is done
+            return Outcome("committed", *result)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -174,6 +178,10 @@ class _EngineSide:
             return Outcome("stopped", shard.name)
         except T2SError as error:
             return Outcome(type(error).__name__, shard.name, message=str(error))
+        except Exception as error:  # carried to the driver, which raises; Ray Data would add forty lines and a hint
+            logger.error("%s: unexpected %s", shard.name, type(error).__name__, exc_info=error)
+            message = f"unexpected {type(error).__name__}: {error} (the traceback is in the log above)"
+            return Outcome(T2SError.__name__, shard.name, message=message)
         finally:
             self._running.discard(task)
 

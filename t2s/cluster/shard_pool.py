@@ -36,7 +36,7 @@ from t2s.cluster.engine_actor import CLOSE_GRACE_S, REPORT_INTERVAL_S, Desk, Eng
 from t2s.cluster.log_relay import say_again
 from t2s.cluster.ray_errors import named, told
 from t2s.cluster.resources import RESOURCE_SHARE, num_places, wait_until_placeable
-from t2s.errors import ClusterError, Stopped
+from t2s.errors import ClusterError, Stopped, T2SError
 from t2s.predict import Executor, OnTurn, Stop
 from t2s.predict_config import PredictConfig
 from t2s.runner import ShardRunner
@@ -108,18 +108,20 @@ class _Pool:
 
     async def _watch(self, num_shards: int, on_turn: OnTurn, stopping: asyncio.Event) -> None:
         num_committed, give_up_at = 0, math.inf
+        failure: T2SError | None = None
         while True:
             ended = self._read_to_end.done()  # asked before the rows are taken: then none can come after them
-            report, num_open = await self.desk.drain.remote(stopping.is_set())
+            stop = stopping.is_set() or failure is not None
+            report, num_open = await self.desk.drain.remote(stop)
             say_again(report.records)
             for measurement in report.measurements:
                 on_turn(measurement)
             for outcome in self._take_outcomes():
                 num_committed += outcome.kind == "committed"
                 if outcome.kind not in ("committed", "stopped"):
-                    raise named(outcome.kind, outcome.message)
+                    failure = failure or named(outcome.kind, outcome.message)
                 logger.debug("%s: %s (%d of %d shards)", outcome.shard_name, outcome.kind, num_committed, num_shards)
-            if stopping.is_set() or ended:
+            if stop or ended:
                 give_up_at = min(give_up_at, time.monotonic() + CLOSE_GRACE_S)
                 if num_open == 0 or time.monotonic() > give_up_at:
                     break
@@ -127,10 +129,12 @@ class _Pool:
                 await asyncio.wait_for(stopping.wait(), REPORT_INTERVAL_S / 4)
         if num_open:
             logger.warning("%d engines had not closed after %.0f s; Ray ends them", num_open, CLOSE_GRACE_S)
+        if failure is not None:
+            raise failure
         if ended:
             self._check_end()
         if num_committed < num_shards:
-            assert stopping.is_set(), f"{num_shards} shards went in, {num_committed} came out"
+            assert stop, f"{num_shards} shards went in, {num_committed} came out"
             raise Stopped("stopped as asked; complete shards are committed, the same command goes on from here")
 
     def _check_end(self) -> None:
@@ -156,9 +160,7 @@ class _Pool:
             self._read_to_end.set_result(None)
 
     def _dataset(self, shards: Sequence[Shard], engine_args: Mapping[str, Any]) -> ray.data.Dataset:
-        context = DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
+        _quieten_ray_data()
         # One block a shard, put into the object store one by one: the driver keeps references only.
         blocks = [ray.put(pa.table({"shard": [shard.model_dump_json()]})) for shard in shards]
         return ray.data.from_arrow_refs(blocks).map_batches(
@@ -175,3 +177,14 @@ class _Pool:
             num_gpus=self._wanted.get("GPU", 0),
             resources={name: amount for name, amount in self._wanted.items() if name not in ("CPU", "GPU")},
         )
+
+
+def _quieten_ray_data() -> None:
+    """Leave its warnings; its file ray-data.log keeps all."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # warns that progress bars are off
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.WARNING)

@@ -4,8 +4,7 @@
 
 A shard has two turns. FOLDER gets `<shard>.try-<n>` when a shard is begun (holding the process id and how many shards
 that process had in hand), `<shard>.done` when it is committed, `<pid>.closed` when a runner is closed. A file
-`FOLDER/fault` that names a shard and an error makes that shard fail. The last line of the output is JSON: turns seen by
-`on_turn`.
+`FOLDER/fault` that names a shard and an error makes that shard fail. At the end `turns.json` holds what `on_turn` saw.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def main(settings: PredictSettings, stop: StopSignal) -> None:
     assert settings.limit is not None
     execute = ray_executor(settings, FileRunner)
     execute(settings, shards(settings.limit), "plan", "driver", lambda one: turns.append(one.question_id), stop)
-    print(json.dumps({"turns": sorted(set(turns))}))
+    (Path(settings.run_uri) / "turns.json").write_text(json.dumps(sorted(set(turns))), encoding="utf-8")
 
 
 if __name__ == "__main__":
