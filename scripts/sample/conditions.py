@@ -139,10 +139,10 @@ def narrow(world: World, rng: Rng, query: Query) -> Step | None:
 
 def widen(world: World, rng: Rng, query: Query) -> Step | None:
     """「不限城市的话呢？」."""
-    if not query.conds or query.is_lookup or (query.is_set and len(query.conds) < 2):
+    if not query.conds or query.is_lookup or (query.is_set and len(query.conds) < 2) or any(c.raw for c in query.conds):
         return None
     cond = rng.pick(query.conds)
-    if cond.raw or cond.attr.kind == "name":
+    if cond.attr.kind == "name":
         return None
     label = cond.attr.label
     ways = [f"不限{label}的话呢？", f"去掉{label}的限制呢？", f"如果不考虑{label}呢？", f"{label}不限呢？"]

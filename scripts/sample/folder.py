@@ -64,7 +64,12 @@ def is_up_to_date(output: Path, digest: str) -> bool:
         raise SettingsError(
             f"{output}: wanted an empty folder or one made by make_sample.py, found {min(files)}; name another --output"
         )
-    made = json.loads(stamp.read_text(encoding="utf-8"))
+    try:
+        made = json.loads(stamp.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SettingsError(
+            f"{stamp}: wanted the stamp of make_sample.py, found {error}; name another --output"
+        ) from error
     changed = [name for name, path in files.items() if name in made["files"] and _sha256(path) != made["files"][name]]
     if made["digest"] == digest and not changed and files.keys() >= made["files"].keys():
         return True
@@ -79,9 +84,16 @@ def is_up_to_date(output: Path, digest: str) -> bool:
 
 @contextmanager
 def locked(output: Path) -> Iterator[None]:
-    """One builder at a time beside `output`; the lock is on the parent folder and goes with the process."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(output.parent, os.O_RDONLY)
+    """One builder at a time beside `output`; the lock is on the parent folder and goes with the process.
+
+    Raises:
+        StorageError: The parent folder cannot be made or opened.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(output.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{output}: wanted to make a folder there, found: {error}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -12,7 +12,7 @@ from scripts.sample.world import World
 
 def _free_cats(query: Query) -> list[Attr]:
     taken = {c.attr.id for c in query.conds} | ({query.group.id} if query.group else set())
-    return [a for a in query.entity.of_kind("cat") if a.id not in taken]
+    return [a for a in query.entity.groupable if a.id not in taken]
 
 
 def by_group(world: World, rng: Rng, query: Query) -> Step | None:
@@ -45,10 +45,14 @@ def group_top(world: World, rng: Rng, query: Query) -> Step | None:
         return None
     measure, descending = query.measures[0], rng.chance(70)
     word = _word(measure, descending)
-    ways = [f"{which(query.group)}{word}？", f"{word}的是{which(query.group)}？", f"其中{word}的是哪{query.group.mw}？"]
-    if measure.attr is not None:
+    ways = [
+        f"{which(query.group)}{word}？",
+        f"{word}的是{which(query.group)}？",
+        f"其中{word}的是{which(query.group)}？",
+    ]
+    if measure.attr is not None and query.conds:  # without conditions this would say all there is to say
         label = measure_label(measure.function, measure.attr)
-        ways = [f"{label}{word}的是哪{query.group.mw}？", f"哪{query.group.mw}{label}{word}？", ways[1]]
+        ways = [f"{label}{word}的是{which(query.group)}？", f"{which(query.group)}的{label}{word}？", ways[1]]
     order = (measure, descending)
     return Step(rng.pick(ways), query.but(show="group", order=order, limit=1, having=None))
 
@@ -69,7 +73,7 @@ def group_other_end(world: World, rng: Rng, query: Query) -> Step | None:
         f"{word}的呢？",
         f"那{word}的呢？",
         f"{word}的又是{which(query.group)}？",
-        f"反过来，{word}的是哪{query.group.mw}？",
+        f"反过来，{word}的是{which(query.group)}？",
     ]
     return Step(rng.pick(ways), query.but(order=(query.measures[0], descending)))
 
@@ -79,7 +83,7 @@ def group_next(world: World, rng: Rng, query: Query) -> Step | None:
     if query.show != "group" or query.order is None or query.limit != 1 or query.group is None or query.offset:
         return None
     word = _word(query.measures[0], query.order[1])[1:]
-    ways = [f"第二{word}的呢？", f"排第二的是{which(query.group)}？", f"那第二{word}的是哪{query.group.mw}？"]
+    ways = [f"第二{word}的呢？", f"排第二的是{which(query.group)}？", f"那第二{word}的是{which(query.group)}？"]
     return Step(rng.pick(ways), query.but(offset=1))
 
 
@@ -127,7 +131,11 @@ def having(world: World, rng: Rng, query: Query) -> Step | None:
     if len(counts) < 4:
         return None
     limit, label, mw = counts[len(counts) * rng.between(30, 75) // 100], query.group.label, query.entity.mw
+    limit -= limit % (50 if limit >= 100 else 10 if limit >= 30 else 1)
     op, word = rng.pick([(">", "超过"), (">", "多于"), (">=", "不少于"), (">=", "至少有")])
+    kept = sum(number > limit or (number == limit and op == ">=") for number in counts)
+    if kept in (0, len(counts)):
+        return None
     ways = [
         f"哪些{label}{word}{limit}{mw}？",
         f"其中{word}{limit}{mw}的有哪些{label}？",
@@ -222,8 +230,9 @@ def above_average(world: World, rng: Rng, query: Query) -> Step | None:
         f"哪些{entity.noun}{word}这个平均值？",
         f"有哪些{entity.noun}是{word}这个水平的？",
         f"{word}这个数的有哪些？",
-        f"列出{word}{label}的{entity.noun}。",
     ]
+    if query.conds:
+        ways += [f"列出{word}{label}的{entity.noun}。"]
     return Step(rng.pick(ways), Query(entity, columns=(entity.name,), conds=(*query.conds, cond)))
 
 

@@ -107,7 +107,7 @@ EASY_FOLLOW_UPS: tuple[tuple[FollowUp, int], ...] = (
     (followups.other_name, 12),
 )
 
-_NUM_TURNS = ((2, 14), (3, 32), (4, 30), (5, 15), (6, 9))
+_NUM_TURNS = ((2, 6), (3, 19), (4, 33), (5, 25), (6, 17))
 
 # What may follow itself: each time it asks for something else. All others never do, and come twice at most.
 _REPEATABLE = frozenset({"swap", "next_one", "ask_one", "other_name", "narrow"})
@@ -149,7 +149,7 @@ def _is_sound(world: World, step: Step, before: list[Step]) -> bool:
 def _polished(world: World, step: Step) -> Step:
     """几 asks for a small number; where the answer is not, 多少 and 哪些."""
     if step.query.entity.person:
-        for this in "哪这那":  # people are counted with 名, pointed at with 位
+        for this in ("哪", "哪几", "那"):  # as in phrases.it
             step = step._replace(question=step.question.replace(f"{this}名", f"{this}位"))
     rows = world.rows(step.query)
     numbers = [row[-1] for row in rows if isinstance(row[-1], int)] if step.query.form != "list" else [len(rows)]

@@ -40,6 +40,7 @@ class Attr:
         verb: For years and dates: what happened then, 开业.
         aggs: Which of avg, sum make sense.
         step: Thresholds are multiples of it.
+        groups: Whether a cat can be counted by: 「每个城市」, but not 「每种完整播放」.
     """
 
     column: str
@@ -60,6 +61,7 @@ class Attr:
     verb: str = ""
     aggs: tuple[str, ...] = ()
     step: int = 1
+    groups: bool = True
 
     @property
     def id(self) -> tuple[str, ...]:
@@ -93,6 +95,7 @@ def cat(
     via: str = "",
     mods: Mapping[str, str] | None = None,
     shorts: Mapping[str, str] | None = None,
+    groups: bool = True,
 ) -> Attr:
     """A column with few different values: 城市, 类型, 状态."""
     label = label or column
@@ -108,6 +111,7 @@ def cat(
         mods=mods or {},
         shorts=shorts or {},
         mw=mw,
+        groups=groups,
     )
 
 
@@ -233,6 +237,11 @@ class Entity:
     def of_kind(self, *kinds: str) -> list[Attr]:
         """The attributes of these kinds, in order."""
         return [attr for attr in self.attrs if attr.kind in kinds]
+
+    @property
+    def groupable(self) -> list[Attr]:
+        """The attributes that things can be counted by, in order."""
+        return [attr for attr in self.attrs if attr.kind == "cat" and attr.groups]
 
     def named_behind(self, fk: str) -> Attr:
         """The name seen from a child's table; there it is called by the entity's noun: 哪家门店, not 哪个店名."""

@@ -220,7 +220,7 @@ def lookup(world: World, rng: Rng, entity: Entity, plain: bool = False) -> Step 
 
 def group_count(world: World, rng: Rng, entity: Entity, plain: bool = False) -> Step | None:
     """「每个城市各有多少家门店？」."""
-    attrs = entity.of_kind("cat")
+    attrs = entity.groupable
     if not attrs:
         return None
     attr, mw, noun = rng.pick(attrs), entity.mw, entity.noun
@@ -238,7 +238,7 @@ def group_count(world: World, rng: Rng, entity: Entity, plain: bool = False) -> 
 
 def group_most(world: World, rng: Rng, entity: Entity, plain: bool = False) -> Step | None:
     """「哪个城市的门店最多？」."""
-    attrs = entity.of_kind("cat")
+    attrs = entity.groupable
     if not attrs:
         return None
     attr, noun = rng.pick(attrs), entity.noun
@@ -249,7 +249,7 @@ def group_most(world: World, rng: Rng, entity: Entity, plain: bool = False) -> S
 
 def group_average(world: World, rng: Rng, entity: Entity, plain: bool = False) -> Step | None:
     """「每个城市的门店平均面积是多少？」."""
-    attrs, numbers = entity.of_kind("cat"), [a for a in entity.of_kind("num") if a.aggs]
+    attrs, numbers = entity.groupable, [a for a in entity.of_kind("num") if a.aggs]
     if not attrs or not numbers:
         return None
     attr, number = rng.pick(attrs), rng.pick(numbers)

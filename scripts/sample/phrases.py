@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from scripts.sample.model import Attr, Entity, Value
 from scripts.sample.query import Cond, Query
 from scripts.sample.values import Rng
@@ -77,7 +79,8 @@ def they(entity: Entity, rng: Rng) -> str:
 
 def it(entity: Entity, rng: Rng) -> str:
     """A pronoun for one thing."""
-    return rng.pick(["他" if entity.person else "它"] * 2 + [f"这{entity.mw}{entity.noun}"])
+    mw = "位" if entity.mw == "名" else entity.mw  # people are counted with 名, pointed at with 位
+    return rng.pick(["他" if entity.person else "它"] * 2 + [f"这{mw}{entity.noun}"])
 
 
 def ask(attr: Attr, subject: str, each: str = "") -> str:
@@ -118,10 +121,10 @@ def every(attr: Attr) -> str:
 
 
 def measure_label(function: str, attr: Attr) -> str:
-    """「平均面积」, 「总面积」."""
-    if function == "SUM":
-        return attr.label if attr.label.startswith("总") else "总" + attr.label
-    return "平均" + attr.label
+    """「平均面积」, 「总面积」, 「2024年总营收」."""
+    word = "总" if function == "SUM" else "平均"
+    year, label = re.fullmatch(r"(\d+年)?(.*)", attr.label).groups(default="")  # type: ignore[union-attr]
+    return year + word + label
 
 
 def ordered_column(query: Query) -> Attr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.sample.model import Domain, Entity, Rel, Rows, cat, day, name, num, script, text, year
+from scripts.sample.model import Domain, Entity, Rel, Rows, Value, cat, day, name, num, script, text, year
 from scripts.sample.values import CITIES, Rng
 
 SCHEMA = """
@@ -66,14 +66,16 @@ def rows(rng: Rng) -> Rows:
         boss = None if rng.chance(7) else people[i]
         row = (i + 1, title, trade, city, capital[i] * 100, founded[i], staff[i], listed, boss, sales[i] / 10)
         companies.append(row)
-    sold, products = rng.distinct(75, 3, 9000), []
-    for i in range(75):
+    sold = rng.distinct(75, 3, 9000)
+    products: dict[str, tuple[Value, ...]] = {}
+    while len(products) < 75:
+        i = len(products)
         c = i if i < 30 else min(rng.below(30), rng.below(30) + 3)
-        kind = rng.pick(_TRADES[companies[c][2]][1])
-        launched = rng.between(max(founded[c], 2005), 2025)
-        products.append(
-            (i + 1, f"{_HEADS[c]}{kind}{'' if i < 30 else f' {i - 27}代'}", c + 1, kind, launched, sold[i] / 10)
-        )
+        kind = rng.pick(_TRADES[str(companies[c][2])][1])
+        title = f"{_HEADS[c]}{kind}{rng.pick(['', '', ' Pro', ' 2代', ' Lite', '（尊享版）', '-X1'])}"
+        if title not in products:
+            launched = rng.between(max(founded[c], 2005), 2025)
+            products[title] = (i + 1, title, c + 1, kind, launched, sold[i] / 10)
     funds = ["山海资本", "长风基金", "青松林创投", "新城产投", "十分好投资"]
     sums, dates = rng.distinct(160, 20, 4000), rng.days(160, "2015-03-01", "2025-09-01")
     rounds = ["天使轮", "A轮", "A轮", "B轮", "B轮", "C轮", "D轮"]
@@ -82,7 +84,7 @@ def rows(rng: Rng) -> Rows:
          sums[i] * 10, dates[i])
         for i in range(160)
     ]  # fmt: skip
-    return {"公司": companies, "产品": products, "投资 记录": deals}
+    return {"公司": companies, "产品": list(products.values()), "投资 记录": deals}
 
 
 COMPANY = Entity(
@@ -91,8 +93,15 @@ COMPANY = Entity(
     name("公司名称", "名称"),
     cat("行业", mod="属于{v}行业", phrase="{v}行业的{n}", ask="{s}{d}属于哪个行业"),
     cat("总部城市", "城市", mod="总部在{v}", phrase="总部在{v}的{n}", ask="{s}的总部{d}在哪个城市"),
-    cat("是否上市(Y/N)", "上市情况", mods={"Y": "已上市", "N": "未上市"}, shorts={"Y": "已上市", "N": "未上市"},
-        ask="{s}{d}上市了吗", mw="种"),
+    cat(
+        "是否上市(Y/N)",
+        "上市情况",
+        groups=False,
+        mods={"Y": "已上市", "N": "未上市"},
+        shorts={"Y": "已上市", "N": "未上市"},
+        ask="{s}{d}上市了吗",
+        mw="种",
+    ),
     num("注册资本（万）", "注册资本", unit="万元", aggs="avg sum", step=5000),
     num("员工数", unit="人", adj="多少", aggs="avg sum", step=500, ask="{s}{d}有多少员工"),
     num("2024年营收（亿元）", "2024年营收", unit="亿元", aggs="avg sum", step=20, ask="{s}2024年的营收{d}是多少"),
@@ -100,7 +109,7 @@ COMPANY = Entity(
     text("法人 代表", "法人代表", ask="{s}的法人代表{d}是谁"),
     key="公司 ID",
     rels=(Rel("产品", "公司 ID"), Rel("投资记录", "公司 ID", verb="获得过", most="获得的投资记录最多")),
-)  # fmt: skip
+)
 PRODUCT = Entity(
     "产品",
     "款",

@@ -137,7 +137,7 @@ CINEMA = Entity(
 )
 SCREENING = Entity(
     "场次",
-    "场",
+    "个",
     name("场次编号", "编号"),
     cat("时段", mod="时段是{v}", phrase="{v}的{n}", ask="{s}{d}是什么时段的"),
     cat(
@@ -248,6 +248,7 @@ SCRIPTS = (
             'SELECT T2.城市, AVG(T1."票价(元)") FROM 场次 AS T1 JOIN 影院 AS T2 ON T1.影院编号 = T2.影院编号 '
             "GROUP BY T2.城市",
         ),
+        fresh=(2,),
     ),
 )
 

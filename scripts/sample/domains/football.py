@@ -96,7 +96,7 @@ TEAM = Entity(
     "球队",
     "支",
     name("队名"),
-    cat("group", "分组", mod="在{v}组", short="{v}组", phrase="{v}组的{n}", ask="{s}{d}在哪个组"),
+    cat("group", "小组", mod="在{v}组", short="{v}组", phrase="{v}组的{n}", ask="{s}{d}在哪个组"),
     cat("主场城市", mod="主场在{v}", ask="{s}的主场{d}在哪个城市"),
     num("积分", unit="分", adj="多少", step=5, ask="{s}{d}积了多少分"),
     text("排名 No.", "排名", ask="{s}{d}排第几"),
@@ -112,7 +112,7 @@ PLAYER = Entity(
     cat("位置", mod="位置是{v}", phrase="{v}", ask="{s}{d}踢什么位置", mw="种"),
     cat("队名", "球队", mod="效力于{v}", phrase="{v}的{n}", ask="{s}{d}效力于哪支球队", mw="支", via="球队编号"),
     cat("国籍", mod="国籍是{v}", phrase="{v}{n}", ask="{s}{d}是哪国人"),
-    cat("group", "分组", mod="所在球队在{v}组", short="{v}组", ask="{s}的球队{d}在哪个组", via="球队编号"),
+    cat("group", "小组", mod="所在球队在{v}组", short="{v}组", ask="{s}的球队{d}在哪个组", via="球队编号"),
     num("身价（万元）", "身价", unit="万元", aggs="avg sum", step=100),
     num("年龄", unit="岁", adj="大小", ask="{s}{d}多大"),
     num("身高（cm）", "身高", unit="厘米", step=5, ask="{s}{d}有多高"),
@@ -217,6 +217,7 @@ SCRIPTS = (
             "观众第二多的那场是哪天？|第二多的呢，是哪天？",
             "SELECT 比赛日期 FROM 比赛 ORDER BY 现场观众 DESC LIMIT 1 OFFSET 1",
         ),
+        fresh=(4,),
     ),
     script(
         (

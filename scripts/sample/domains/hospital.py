@@ -208,6 +208,7 @@ SCRIPTS = (
             "SELECT 过敏史 FROM 患者 WHERE 过敏史 IS NOT NULL GROUP BY 过敏史 ORDER BY COUNT(*) DESC LIMIT 1",
         ),
         ("那没有过敏史的有多少人？", "SELECT COUNT(*) FROM 患者 WHERE 过敏史 IS NULL"),
+        fresh=(4,),
     ),
     script(
         ("60岁以上的患者有多少名？", "SELECT COUNT(*) FROM 患者 WHERE 年龄 >= 60"),

@@ -223,6 +223,7 @@ SCRIPTS = (
             'ORDER BY AVG("定价（元）") DESC',
         ),
         binds="VALUES ('文学', '科学'), ('少儿', '历史'), ('科学', '经济')",
+        fresh=(2,),
     ),
     script(
         ("书名里带“的”字的图书有哪些？", "SELECT 书名 FROM 图书 WHERE 书名 LIKE '%的%'"),

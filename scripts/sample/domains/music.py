@@ -138,6 +138,7 @@ SONG = Entity(
     cat(
         "是否VIP",
         "是否VIP",
+        groups=False,
         mods={"是": "是VIP专享", "否": "不是VIP专享"},
         shorts={"是": "VIP专享", "否": "非VIP"},
         ask="{s}{d}是VIP专享吗",
@@ -168,6 +169,7 @@ PLAY = Entity(
     cat(
         "完整播放?",
         "完整播放",
+        groups=False,
         mods={"是": "完整播放", "否": "没有完整播放"},
         shorts={"是": "完整播放", "否": "没播完"},
         ask="{s}{d}播完了吗",

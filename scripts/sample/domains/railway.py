@@ -62,8 +62,8 @@ def rows(rng: Rng) -> Rows:
     for i in range(90):
         kind = rng.weighted([("高铁", 6), ("动车", 3), ("快速", 2)])
         code = f"{'GDK'[['高铁', '动车', '快速'].index(kind)]}{rng.between(11, 2990)}"
-        if code in used:
-            code += "1"
+        while code in used:
+            code = f"{code[0]}{rng.between(11, 2990)}"
         used.add(code)
         route = rng.some(range(1, 27), rng.between(4, 9))
         if i < 26:
@@ -159,20 +159,21 @@ TICKET = Entity(
 )
 
 _ENDS = "车次 AS T1 JOIN 车站 AS T2 ON T1.始发站 = T2.车站编号 JOIN 车站 AS T3 ON T1.终到站 = T3.车站编号"
+_FROM = "车次 AS T1 JOIN 车站 AS T2 ON T1.始发站 = T2.车站编号"
 _STOPS = "经停 AS T1 JOIN 车站 AS T2 ON T1.车站编号 = T2.车站编号"
 _BOTH = '(SELECT T1."车次#" FROM 经停 AS T1 JOIN 车站 AS T2 ON T1.车站编号 = T2.车站编号 WHERE T2.站名 = $a)'
 
 SCRIPTS = (
     script(
-        ("$a始发的车次有多少趟？|从$a始发的车一共有几趟？", f"SELECT COUNT(*) FROM {_ENDS} WHERE T2.城市 = $a"),
-        ("高铁呢？|其中高铁有几趟？", f"SELECT COUNT(*) FROM {_ENDS} WHERE T2.城市 = $a AND T1.类型 = '高铁'"),
+        ("$a始发的车次有多少趟？|从$a始发的车一共有几趟？", f"SELECT COUNT(*) FROM {_FROM} WHERE T2.城市 = $a"),
+        ("高铁呢？|其中高铁有几趟？", f"SELECT COUNT(*) FROM {_FROM} WHERE T2.城市 = $a AND T1.类型 = '高铁'"),
         (
             "分别是哪些？发车时间也要。|把车次号和发车时间列出来。",
-            f"SELECT T1.\"车次#\", T1.发车时间 FROM {_ENDS} WHERE T2.城市 = $a AND T1.类型 = '高铁'",
+            f"SELECT T1.\"车次#\", T1.发车时间 FROM {_FROM} WHERE T2.城市 = $a AND T1.类型 = '高铁'",
         ),
         (
             "最早的一班是哪趟？|哪趟发车最早？",
-            f"SELECT T1.\"车次#\" FROM {_ENDS} WHERE T2.城市 = $a AND T1.类型 = '高铁' ORDER BY T1.发车时间 LIMIT 1",
+            f"SELECT T1.\"车次#\" FROM {_FROM} WHERE T2.城市 = $a AND T1.类型 = '高铁' ORDER BY T1.发车时间 LIMIT 1",
         ),
         (
             "它开到哪里？|终点是哪个站？",
