@@ -88,7 +88,6 @@ OTHER_MEANINGS = {
     ("t2s/storage/s3.py", "session"): "boto3's own",
     ("t2s/storage/s3.py", "response"): "botocore's own",
     ("t2s/sql/sandbox.py", "chunk"): "bytes as a pipe gives them",
-    ("scripts/sample/followups.py", "round"): "to turn a sentence round",
 }
 
 
@@ -257,6 +256,8 @@ def defined_names(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
 def words_not_ours(root: Path) -> list[str]:
     wrong = []
     for source in sources(root, "t2s", "jobs", "scripts"):
+        if source.path.startswith("scripts/sample/"):  # sixteen fields of life, with words of their own
+            continue
         stem = source.path.split("/")[-1].removesuffix(".py")
         for node, name in [(source.tree, stem), *defined_names(source.tree)]:
             snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
