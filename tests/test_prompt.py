@@ -21,7 +21,6 @@ from t2s.schema import Column, ForeignKey, Schema, Table
 from tests.dataset.awkward import write_awkward
 
 ROOT = Path(__file__).parents[1]
-SHARED_DATA = ROOT.parent / "shared" / "data" / "chase_c"
 
 PLENTY = 1_000_000
 
@@ -158,20 +157,16 @@ def test_sqlite_takes_the_text_of_awkward_names_back_and_means_the_same(tmp_path
     assert 'PRIMARY KEY (公司, "group")' in text
 
 
-def chase_databases() -> list[Path]:
-    return sorted(SHARED_DATA.glob("*/database/*.sqlite"))
-
-
-@pytest.mark.skipif(not SHARED_DATA.exists(), reason="CHASE-C is not beside this checkout (../shared/data)")
-def test_every_database_of_chase_is_written_as_statements_that_run_its_gold() -> None:
+def test_every_database_of_chase_is_written_as_statements_that_run_its_gold(shared: Path) -> None:
+    chase = shared / "data" / "chase_c"
     template = PromptTemplate(PromptConfig())
     texts: dict[str, str] = {}
-    for path in chase_databases():
+    for path in sorted(chase.glob("*/database/*.sqlite")):
         texts[path.stem] = template.schema_text(read_schema(path, path.stem))
         assert template.schema_text(read_schema(path, path.stem)) == texts[path.stem]
     assert len(texts) == 67
     num_gold = 0
-    gold = [SHARED_DATA / "train_data" / "train.json", SHARED_DATA / "dev_data" / "dev_gold.json"]
+    gold = [chase / "train_data" / "train.json", chase / "dev_data" / "dev_gold.json"]
     by_database: dict[str, list[str]] = {}
     for one in [one for file in gold for one in read_interactions(str(file))]:
         by_database.setdefault(one.db_id, []).extend(turn.gold_sql or "" for turn in one.turns)
@@ -393,13 +388,15 @@ def test_counting_is_skipped_where_a_prompt_surely_fits(template: PromptTemplate
     assert prompt.system_tokens == count_chars([prompt.system_message])
 
 
-@pytest.mark.skipif(not SHARED_DATA.exists(), reason="CHASE-C is not beside this checkout (../shared/data)")
-def test_of_chases_tables_the_better_half_holds_nearly_all_that_gold_needs(template: PromptTemplate) -> None:
+def test_of_chases_tables_the_better_half_holds_nearly_all_that_gold_needs(
+    template: PromptTemplate, shared: Path
+) -> None:
+    dev = shared / "data" / "chase_c" / "dev_data"
     num_kept = num_possible = 0
     schemas: dict[str, SchemaPrompt] = {}
-    for one in read_interactions(str(SHARED_DATA / "dev_data" / "dev_gold.json")):
+    for one in read_interactions(str(dev / "dev_gold.json")):
         if one.db_id not in schemas:
-            path = SHARED_DATA / "dev_data" / "database" / f"{one.db_id}.sqlite"
+            path = dev / "database" / f"{one.db_id}.sqlite"
             schemas[one.db_id] = template.schema_prompt(path, one.db_id)
         order = schemas[one.db_id].ranking.order(turn.question for turn in one.turns)
         better_half = set(order[: (len(order) + 1) // 2])
