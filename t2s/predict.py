@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import json
 import logging
@@ -68,6 +69,9 @@ def predict(config: PredictConfig, execute: Executor, stop: Stop, watcher: Watch
     """
     store = open_store(config.run_uri)
     plan = make_plan(config)
+    # 100,000 interactions are two million objects that stay: without this each full collection walks them all, which
+    # was 15 % of the run's CPU time.
+    gc.freeze()
     store.probe()
     claim_plan(store, plan)
     driver_id = uuid.uuid4().hex

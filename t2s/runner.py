@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from t2s.admission import AdmissionGate
 from t2s.answering import AliveEngine, Answered, Answerer, measurement, prediction
-from t2s.engine import EngineInfo, open_engine
+from t2s.engine import Engine, EngineConfig, EngineInfo, open_engine
 from t2s.errors import EngineDead
 from t2s.ledger import Attempt, ShardLedger
 from t2s.model_folder import resolve_model
@@ -44,6 +44,7 @@ class ShardRunner:
         plan_digest: Digest of the plan that the shards belong to.
         driver_id: Unique to this start of the driver (see `ledger`).
         on_turn: Called with each answered turn's measurement, for progress; must be quick.
+        make_engine: From the engine's config and the local folders of model and adapter.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class ShardRunner:
         plan_digest: str,
         driver_id: str,
         on_turn: Callable[[Measurement], None] = lambda measurement: None,
+        make_engine: Callable[[EngineConfig, str | None, str | None], Engine] = open_engine,
     ) -> None:
         self._config = config
+        self._make_engine = make_engine
         self._on_turn = on_turn
         self._ledger = ShardLedger(open_store(config.run_uri), plan_digest, driver_id)
         self._answerer = Answerer(config, on_turn)
@@ -69,7 +72,7 @@ class ShardRunner:
         async with self._starting:
             if self._alive is None:
                 model, adapter = await asyncio.to_thread(self._resolve)
-                engine = open_engine(self._config.engine, model, adapter)
+                engine = self._make_engine(self._config.engine, model, adapter)
                 try:
                     info = await engine.start()
                 except BaseException:

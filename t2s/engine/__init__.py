@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -158,3 +158,15 @@ def open_engine(config: EngineConfig, model_path: str | None, adapter_path: str 
     from t2s.engine.transformers_engine import TransformersEngine
 
     return TransformersEngine(config, model_path, adapter_path)
+
+
+def open_counter(config: EngineConfig, model_path: str | None) -> Callable[[Sequence[Message]], int]:
+    """The engine's `count_tokens`, without starting the engine."""
+    if config.kind == "scripted":
+        from t2s.engine.scripted import ScriptedEngine
+
+        return ScriptedEngine(config).count_tokens
+    assert model_path is not None, "settings demand model_uri for every engine but scripted"
+    from t2s.engine.chat import ChatTokenizer
+
+    return ChatTokenizer(model_path, config.trust_remote_code).count
