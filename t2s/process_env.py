@@ -52,7 +52,7 @@ _ENGINE_DEFAULTS = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
     "DO_NOT_TRACK": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",  # its warnings are about builds and defaults, a dozen at each start
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",  # standard output is the job's own
     # A forked engine would share the marker-less environment of its driver, and CUDA does not survive a fork.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
