@@ -231,6 +231,7 @@ def evaluate(
                     on_progress(len(judged), len(turns))
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
+            sandbox.close()  # what runs now ends now, not at its deadline
             raise
     return _report(gold, turns, judged, unknown, history)
 

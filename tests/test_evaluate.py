@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def score(databases: Folder, gold: list[Interaction], db_id: str | None = None, 
         ("DISTINCT too much", "SELECT 名称 FROM 城市", "SELECT DISTINCT 名称 FROM 城市", 1, 0, "right"),
         ("a row twice", "SELECT 名称 FROM 城市", "SELECT 名称 FROM 城市 GROUP BY 1", 0, 0, "wrong_result"),
         ("order ignored", "SELECT 人口 FROM 城市", "SELECT 人口 FROM 城市 ORDER BY 人口 DESC", 1, 1, "right"),
-        ("order counts", "SELECT 人口 FROM 城市 ORDER BY 1", "SELECT 人口 FROM 城市 ORDER BY -人口", 0, 0, "wrong_result"),
+        ("order counts", "SELECT 1 UNION SELECT 2 ORDER BY 1", "SELECT 2 UNION ALL SELECT 1", 0, 0, "wrong_result"),
         ("columns swapped", "SELECT 名称, 人口 FROM 城市", "SELECT 人口, 名称 FROM 城市", 1, 1, "right"),
         ("both empty", "SELECT 名称 FROM 城市 WHERE 0", "SELECT 1, 2 WHERE 0", 1, 1, "right"),
         ("NULL", "SELECT NULL", "SELECT max(人口) FROM 城市 WHERE 0", 1, 1, "right"),
@@ -177,6 +178,20 @@ def test_progress_is_told_up_to_the_end(databases: Folder) -> None:
     assert told == sorted(told)
     assert told[-1] == (9, 9)
     assert len(told) == 3, "a step for each gold query, not for each turn"
+
+
+def test_a_stop_in_the_middle_does_not_wait_for_deadlines(databases: Folder) -> None:
+    endless = "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a) SELECT count(*) FROM a"
+    gold = [interaction("甲", a="SELECT 1", b="SELECT 2", c="SELECT 2", d="SELECT 3")]
+    predictions = [PredictedTurn(key, "甲", sql) for key, sql in zip("abcd", ["SELECT 1", *[endless] * 3], strict=True)]
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(gold, predictions, databases, num_workers=2, limits=Limits(deadline_s=300), on_progress=stop)
+    assert time.monotonic() - started < 20
 
 
 def write_predictions(path: Path, content: Any) -> str:

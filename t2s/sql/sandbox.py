@@ -15,15 +15,10 @@ A query's own failure is an `Outcome`; only a failure of the sandbox itself rais
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import queue
-import select
 import sqlite3
-import struct
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -36,16 +31,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from t2s.errors import DatasetError, SandboxError
 from t2s.sql.worker import open_readonly
+from t2s.sql.worker_process import WorkerDied, WorkerProcess
 
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
 Kind = Literal["rows", "error", "timeout", "refused", "too_large", "crashed", "empty_sql"]
 
 _KILL_AFTER_S = 0.2
-_START_TIMEOUT_S = 60.0  # 50 ms on an idle machine
 _DEATHS_AT_START = 2  # the kernel may kill a bystander; what fails three times fails always
 _READ_FILE_TIMEOUT_S = 600.0
-_CHUNK_BYTES = 1 << 20
+_CLOSED = "the sandbox is closed"
 
 
 class Limits(BaseModel):
@@ -137,10 +132,12 @@ class Sandbox:
         self.num_workers = num_workers or os.cpu_count() or 1
         self.limits = limits or Limits()
         self._slots = threading.BoundedSemaphore(self.num_workers)
-        self._idle: queue.LifoQueue[_Worker | SandboxError] = queue.LifoQueue()
-        self._dead: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
-        self._workers: set[_Worker] = set()
+        # An error in the queue is for all: whoever takes it puts it back.
+        self._idle: queue.LifoQueue[WorkerProcess | SandboxError] = queue.LifoQueue()
+        self._dead: queue.SimpleQueue[WorkerProcess | None] = queue.SimpleQueue()
+        self._workers: set[WorkerProcess] = set()
         self._keeper: threading.Thread | None = None
+        self._error: SandboxError | None = None
         self._length_limits: dict[tuple[object, ...], int] = {}
         self._length_lock = threading.Lock()
 
@@ -157,7 +154,11 @@ class Sandbox:
         self.close()
 
     def close(self) -> None:
-        """End every worker; none is left when it returns. May be called twice."""
+        """End every worker; none is left when it returns. May be called twice.
+
+        A `run` that is under way in another thread raises SandboxError.
+        """
+        self._error = self._error or SandboxError(_CLOSED)
         if self._keeper is not None:
             self._dead.put(None)
             self._keeper.join()
@@ -172,9 +173,8 @@ class Sandbox:
         """Run one query.
 
         Raises:
-            SandboxError: Workers cannot be started, or the database file cannot be read.
+            SandboxError: Workers cannot be started, the database file cannot be read, or the sandbox is closed.
         """
-        assert self._keeper is not None, "a Sandbox runs inside its `with` block"
         if not sql.strip(" \t\r\n;"):
             return Outcome("empty_sql", message="no statement")
         num_bytes = len(sql.encode("utf-8", "surrogatepass"))
@@ -216,7 +216,9 @@ class Sandbox:
             usable = not answer.get("retire", False)
         except TimeoutError:
             return Outcome("timeout", message="stopped by force", elapsed_s=time.monotonic() - started)
-        except _WorkerDied as error:
+        except WorkerDied as error:
+            if self._error is not None:
+                raise SandboxError(str(self._error)) from error
             return Outcome("crashed", message=str(error), elapsed_s=time.monotonic() - started)
         finally:
             if usable:
@@ -268,17 +270,30 @@ class Sandbox:
                 dead.bury()
                 self._start(1, settings)
         except (SandboxError, OSError) as error:
-            self._idle.put(SandboxError(f"the sandbox cannot start its worker processes: {error}"))
+            self._error = SandboxError(f"the sandbox cannot start its worker processes: {error}")
         finally:
-            for worker in self._workers:
-                worker.kill()
-            for worker in self._workers:
-                worker.bury()
-            self._workers = set()
+            self._end_all()
+            self._idle.put(self._error or SandboxError(_CLOSED))  # whoever waits for a worker waits no longer
+
+    def _end_all(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+        while self._workers:  # those in use are handed in by the threads that use them: they see them die
+            found: WorkerProcess | SandboxError | None
+            try:
+                found = self._idle.get_nowait()
+            except queue.Empty:
+                try:
+                    found = self._dead.get(timeout=0.02)
+                except queue.Empty:
+                    continue
+            if isinstance(found, WorkerProcess):
+                found.bury()
+                self._workers.discard(found)
 
     def _start(self, number: int, settings: str) -> None:
         """Start workers side by side; one that dies on the way is started anew, a few times."""
-        born = [_Worker(settings) for _ in range(number)]
+        born = [WorkerProcess(settings) for _ in range(number)]
         self._workers |= set(born)
         deaths = 0
         while born:
@@ -286,108 +301,18 @@ class Sandbox:
             try:
                 worker.wait_until_ready()
             except SandboxError:
-                self._workers.discard(worker)
-                worker.kill()
-                worker.bury()
+                self._forget([worker])
                 deaths += 1
                 if deaths > _DEATHS_AT_START:
+                    self._forget(born)
                     raise
-                born.append(_Worker(settings))
+                born.append(WorkerProcess(settings))
                 self._workers.add(born[-1])
             else:
                 self._idle.put(worker)
 
-
-class _WorkerDied(Exception):
-    """The process ended, or answered nonsense, while it was asked."""
-
-
-class _Worker:
-    """The parent's side of one worker process."""
-
-    _numbers = itertools.count()
-
-    def __init__(self, settings: str) -> None:
-        # By path, isolated and without site-packages; with an empty environment, since that is where credentials are.
-        program = Path(__file__).with_name("worker.py")
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", str(program), settings],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={},
-            cwd="/",
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def wait_until_ready(self) -> None:
-        try:
-            self._read_answer(time.monotonic() + _START_TIMEOUT_S)
-        except TimeoutError as error:
-            raise SandboxError(f"a worker process did not come up in {_START_TIMEOUT_S:.0f} s") from error
-        except _WorkerDied as error:
-            raise SandboxError(str(error)) from error
-
-    def ask(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Send a request and wait for the answer; `TimeoutError` or `_WorkerDied` leave the worker unusable."""
-        give_up_at = time.monotonic() + timeout_s
-        body = json.dumps(request).encode()
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(struct.pack(">I", len(body)) + body)
-            self._process.stdin.flush()
-        except OSError as error:
-            raise _WorkerDied(f"its process was gone: {error.strerror}") from error
-        return self._read_answer(give_up_at)
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def bury(self) -> None:
-        """Wait for a killed process and close the pipes to it."""
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            assert pipe is not None
-            try:
-                pipe.close()
-            except OSError:  # stdin still held a part of a request that nobody reads now
-                continue
-
-    def _read_answer(self, give_up_at: float) -> dict[str, Any]:
-        (length,) = struct.unpack(">I", self._read(4, give_up_at))
-        try:
-            answer: dict[str, Any] = json.loads(self._read(length, give_up_at), object_hook=_decode_blob)
-        except ValueError as error:
-            raise _WorkerDied(f"its process answered nonsense: {error}") from error
-        return answer
-
-    def _read(self, size: int, give_up_at: float) -> bytes:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        chunks: list[bytes] = []
-        while size > 0:
-            left_s = give_up_at - time.monotonic()
-            if left_s <= 0 or not poller.poll(left_s * 1000):
-                raise TimeoutError
-            chunk = os.read(descriptor, min(size, _CHUNK_BYTES))
-            if not chunk:
-                raise _WorkerDied(self._last_words())
-            chunks.append(chunk)
-            size -= len(chunk)
-        return b"".join(chunks)
-
-    def _last_words(self) -> str:
-        self._process.kill()  # stdout is closed: if it is not dead yet, it is of no use any more
-        code = self._process.wait()
-        assert self._process.stderr is not None
-        words = self._process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        return f"its process ended with {code}" + (f": {words[-1]}" if words else "")
-
-
-def _decode_blob(value: dict[str, Any]) -> Any:
-    return bytes.fromhex(value["blob"]) if value.keys() == {"blob"} else value
+    def _forget(self, workers: Sequence[WorkerProcess]) -> None:
+        for worker in workers:
+            worker.kill()
+            worker.bury()
+            self._workers.discard(worker)

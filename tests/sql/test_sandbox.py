@@ -47,6 +47,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
         time.sleep(0.01)
 
 
+def process_limits(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return {line[:26].strip(): line[26:].split()[0] for line in lines[1:]}
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -216,6 +221,40 @@ def test_no_worker_is_left_after_the_with_block(database: Path) -> None:
     sandbox.close()
 
 
+def test_a_query_under_way_ends_when_the_sandbox_is_closed(database: Path) -> None:
+    with Sandbox(1, Limits(deadline_s=300)) as sandbox:
+        raised: list[SandboxError] = []
+
+        def run() -> None:
+            try:
+                sandbox.run(database, ENDLESS)
+            except SandboxError as error:
+                raised.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(3)]
+        wait_until(lambda: len(sandbox.worker_pids) == 2)
+        for thread in threads:
+            thread.start()
+        busy_worker(sandbox)
+        sandbox.close()
+        for thread in threads:
+            thread.join(20)
+        assert [str(error) for error in raised] == ["the sandbox is closed"] * 3
+    with pytest.raises(SandboxError, match="closed"):
+        sandbox.run(database, "SELECT 1")
+
+
+def test_workers_that_cannot_start_are_an_error_that_says_why_and_nobody_waits(database: Path) -> None:
+    nonsense = Limits.model_construct(**(Limits().model_dump() | {"memory_bytes": "all"}))
+    with Sandbox(2, nonsense) as sandbox:
+        for _ in range(3):
+            with pytest.raises(
+                SandboxError, match="cannot start its worker processes: its process ended with 1: TypeError"
+            ):
+                sandbox.run(database, "SELECT 1")
+        assert sandbox.worker_pids == []
+
+
 def test_workers_die_with_a_parent_that_is_killed_even_inside_one_c_function(database: Path) -> None:
     program = f"""
 import sys, time
@@ -242,13 +281,13 @@ with Sandbox(1, Limits(deadline_s=500)) as sandbox:
 
 def test_workers_see_nothing_of_the_environment_and_cannot_write_or_dump(database: Path) -> None:
     with Sandbox(1, Limits(memory_bytes=200 << 20)) as sandbox:
-        assert sandbox.run(database, "SELECT 1").kind == "rows"
+        wait_until(lambda: len(sandbox.worker_pids) == 2)
         for pid in sandbox.worker_pids:
             assert Path(f"/proc/{pid}/environ").read_bytes() == b""
-            limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
-            values = {line[:26].strip(): line[26:].split()[0] for line in limits[1:]}
-            assert values["Max address space"] == str(200 << 20)
-            assert values["Max file size"] == values["Max core file size"] == "0"
+            # The process confines itself right after its start; only then does it take a query.
+            wait_until(lambda pid=pid: process_limits(pid)["Max address space"] == str(200 << 20))  # type: ignore[misc]
+            wait_until(lambda pid=pid: process_limits(pid)["Max processes"] == "0")  # type: ignore[misc]
+            assert process_limits(pid)["Max file size"] == process_limits(pid)["Max core file size"] == "0"
 
 
 def test_a_database_that_cannot_be_opened_is_an_error_of_the_query(sandbox: Sandbox, tmp_path: Path) -> None:
