@@ -144,7 +144,8 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         # One thread starts all workers and lives as long as they do: PR_SET_PDEATHSIG means the thread, not the
         # process.
-        self._keeper = threading.Thread(target=self._keep, name="sandbox-keeper", daemon=True)
+        settings = json.dumps(self.limits.model_dump() | {"parent_pid": os.getpid()})
+        self._keeper = threading.Thread(target=self._keep, args=(settings,), name="sandbox-keeper", daemon=True)
         self._keeper.start()
         return self
 
@@ -260,9 +261,8 @@ class Sandbox:
                 self._length_limits[key] = max(least, longest + 9 * 2_000)
             return self._length_limits[key]
 
-    def _keep(self) -> None:
+    def _keep(self, settings: str) -> None:
         """Start workers, replace dead ones, end all: the only place where a worker is born or buried."""
-        settings = json.dumps(self.limits.model_dump() | {"parent_pid": os.getpid()})
         try:
             self._start(self.num_workers + 1, settings)
             while (dead := self._dead.get()) is not None:
