@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 
 from scripts.make_sample import build_load_set, build_sample
+from scripts.sample.domains import DOMAINS
 from scripts.sample.folder import STAMP
+from scripts.sample.interactions import from_script
 from scripts.sample.query import identifier
-from scripts.sample.world import content_digest
+from scripts.sample.values import Rng
+from scripts.sample.world import World, content_digest
 from t2s.errors import SettingsError
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "make_sample.py"
@@ -268,6 +271,15 @@ def test_values_hold_quotes_full_width_signs_and_nulls(sample: Path) -> None:
         connection.close()
     assert set("'\"“”，。（）！？·") - set(seen) <= {"。"}
     assert num_null > 100
+
+
+def test_every_script_of_a_domain_is_sound_with_the_rows_of_seed_0(sample: Path) -> None:
+    for domain in DOMAINS:
+        world = World(domain, databases(sample)[domain.db_id])
+        for script in domain.scripts:
+            tries = (from_script(world, Rng(f"{n}"), script) for n in range(40))
+            assert any(tries), f"{domain.db_id}: {script.turns[0][0]}"
+        world.close()
 
 
 def test_names_are_quoted_only_where_sql_needs_it() -> None:

@@ -55,22 +55,23 @@ def one_condition(
         return None
     attr = rng.pick(attrs)
     if attr.kind == "cat":
-        return equals(attr, pick_value(world, rng, entity, attr, conds))
+        value = pick_value(world, rng, entity, attr, conds)
+        return None if value is None else equals(attr, value)
     if attr.kind == "date":
         years = sorted({str(v)[:4] for v, _ in world.choices(entity, attr, conds)})
         return in_year(attr, rng.pick(years)) if len(years) > 1 else None
-    value = threshold(world, rng, entity, attr, conds)
-    if value is None:
+    limit = threshold(world, rng, entity, attr, conds)
+    if limit is None:
         return None
     if attr.kind == "year" and rng.chance(25):
         return equals(attr, rng.pick([v for v, _ in world.choices(entity, attr, conds)]))
-    return more_than(attr, value, rng) if rng.chance(60) else less_than(attr, value, rng)
+    return more_than(attr, limit, rng) if rng.chance(60) else less_than(attr, limit, rng)
 
 
 def pick_value(world: World, rng: Rng, entity: Entity, attr: Attr, conds: tuple[Cond, ...]) -> Value:
-    """One of the attribute's values, frequent ones more often."""
+    """One of the attribute's values, frequent ones more often; None where all are NULL."""
     found = world.choices(entity, attr, conds)
-    return rng.weighted([(value, min(count, 12) + 1) for value, count in found])
+    return None if not found else rng.weighted([(value, min(count, 12) + 1) for value, count in found])
 
 
 def conditions(world: World, rng: Rng, entity: Entity, *, plain: bool = False) -> tuple[Cond, ...] | None:
