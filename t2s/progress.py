@@ -66,16 +66,21 @@ class Snapshot(NamedTuple):
         percent = 100 * self.done_turns / self.total_turns if self.total_turns else 100.0
         parts = [
             f"{self.done_turns}/{self.total_turns} turns ({percent:.1f} %)",
-            f"{self.turns_per_s:.3g} turns/s",
+            f"{rate(self.turns_per_s)} turns/s",
         ]
         if self.prompt_tokens_per_s or self.completion_tokens_per_s:
-            tokens = f"{self.prompt_tokens_per_s:.0f} prompt + {self.completion_tokens_per_s:.0f} output tokens/s"
-            parts.append(tokens)
+            prompt, output = rate(self.prompt_tokens_per_s), rate(self.completion_tokens_per_s)
+            parts.append(f"{prompt} prompt + {output} output tokens/s")
         if self.cached_share is not None:
             parts.append(f"{self.cached_share:.0%} of the prompt from the cache")
-        if self.time_left_s is not None:
+        if self.time_left_s is not None and self.done_turns < self.total_turns:
             parts.append(f"{duration(self.time_left_s)} left")
         return ", ".join(parts)
+
+
+def rate(per_s: float) -> str:
+    """Three digits of a small number, all of a big one: `1.23`, `95.2`, `4,032`."""
+    return f"{per_s:,.0f}" if per_s >= 100 else f"{per_s:.3g}"
 
 
 def duration(seconds: float) -> str:
@@ -152,15 +157,15 @@ class Progress:
                 self._samples.append(latest)
             done = min(self._earlier + self._turns, self._total)
             seconds = max(now - oldest.at, 1e-9)
-            rate = (latest.turns - oldest.turns) / seconds if oldest is not latest else 0.0
+            turns_per_s = (latest.turns - oldest.turns) / seconds if oldest is not latest else 0.0
             return Snapshot(
                 total_turns=self._total,
                 done_turns=done,
-                turns_per_s=rate,
+                turns_per_s=turns_per_s,
                 prompt_tokens_per_s=(latest.prompt_tokens - oldest.prompt_tokens) / seconds,
                 completion_tokens_per_s=(latest.completion_tokens - oldest.completion_tokens) / seconds,
                 cached_share=self._cached / self._prompt if self._prompt else None,
-                time_left_s=(self._total - done) / rate if rate > 0 else None,
+                time_left_s=(self._total - done) / turns_per_s if turns_per_s > 0 else None,
             )
 
     def end(self) -> None:

@@ -15,7 +15,15 @@ from typing import Self
 
 from t2s.errors import Stopped, StorageError
 from t2s.job import Redactor
-from t2s.manifest import Manifest, State, StatusWriter, finish_manifest, start_manifest
+from t2s.manifest import (
+    Manifest,
+    State,
+    StatusWriter,
+    finish_manifest,
+    read_manifest,
+    read_status,
+    start_manifest,
+)
 from t2s.prediction import Measurement
 from t2s.progress import Progress
 from t2s.settings import JobSettings, secret_values
@@ -46,6 +54,8 @@ class RunRecord:
     def begin(self, total_turns: int, done_turns: int = 0) -> None:
         """Work starts, on a plan that this run_uri has taken."""
         plan = json.loads(self._store.read(self._plan_key)) if self._plan_key else {}
+        if done_turns == total_turns and self._is_recorded(plan.get("digest")):
+            return  # nothing to do: the record of when it was done stays
         # No setting is meant to hold a secret, but a URI can be written with a password in it.
         settings = json.loads(self._redact(json.dumps(self._settings.resolved(), ensure_ascii=False)))
         self._manifest = start_manifest(
@@ -59,6 +69,13 @@ class RunRecord:
         self._progress.begin(total_turns, done_turns)
         self._status = StatusWriter(self._store, self._settings.job, lambda: self._progress.snapshot()._asdict())
         self._status.start()
+
+    def _is_recorded(self, plan_digest: str | None) -> bool:
+        manifest = read_manifest(self._store, self._settings.job)
+        status = read_status(self._store, self._settings.job)
+        if manifest is None or status is None or plan_digest is None:
+            return False
+        return manifest.plan_digest == plan_digest and manifest.finished_at is not None and status.state == "done"
 
     def turn(self, measurement: Measurement) -> None:
         """One more turn is answered."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from t2s.errors import DatasetError
 from t2s.manifest import Manifest, Status, read_manifest, read_status
-from t2s.progress import duration, stdout_console
+from t2s.progress import duration, rate, stdout_console
 from t2s.storage import Store
 
 JOBS = ("download", "prepare", "train", "predict", "evaluate", "pipeline")
@@ -106,4 +106,4 @@ def _row(job: JobState, now: datetime) -> tuple[str, ...]:
 
 
 def _number(value: float | None) -> str:
-    return f"{value:.3g}" if value is not None else ""
+    return rate(value) if value is not None else ""

@@ -139,6 +139,30 @@ def test_a_record_says_how_the_job_ended(error: type[BaseException], state: str,
     assert (status.state, status.message) == (state, "why")
 
 
+def test_a_run_with_nothing_left_to_do_keeps_the_record_of_when_it_was_done(tmp_path: Path) -> None:
+    open_store(str(tmp_path)).write(PLAN_KEY, b'{"digest": "d1", "parts": {}}')
+    written: list[dict[Path, int]] = []
+    for done in (0, 4):
+        with RunRecord(settings(tmp_path), str(tmp_path), plan_key=PLAN_KEY) as record:
+            record.begin(4, done)
+            record.end()
+        written.append({path: path.stat().st_mtime_ns for path in (tmp_path / "predict").iterdir()})
+    assert written[0] == written[1]
+
+
+def test_a_run_whose_merge_was_cut_short_is_recorded_again(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.write(PLAN_KEY, b'{"digest": "d1", "parts": {}}')
+    with pytest.raises(OSError), RunRecord(settings(tmp_path), str(tmp_path), plan_key=PLAN_KEY) as record:
+        record.begin(4, 0)
+        raise OSError("the merge failed")
+    with RunRecord(settings(tmp_path), str(tmp_path), plan_key=PLAN_KEY) as record:
+        record.begin(4, 4)
+    status = read_status(store, "predict")
+    assert status is not None
+    assert status.state == "done"
+
+
 def test_a_run_that_is_refused_before_its_begin_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(PlanMismatch), RunRecord(settings(tmp_path / "run"), str(tmp_path / "run"), PLAN_KEY):
         raise PlanMismatch("another plan")

@@ -71,7 +71,7 @@ def test_done_never_exceeds_the_total_when_a_shard_is_answered_twice() -> None:
 def test_a_line_says_it_all() -> None:
     line = Snapshot(632, 120, 1.234, 850.4, 95.2, 0.71, 420.0).line()
     assert line == (
-        "120/632 turns (19.0 %), 1.23 turns/s, 850 prompt + 95 output tokens/s, "
+        "120/632 turns (19.0 %), 1.23 turns/s, 850 prompt + 95.2 output tokens/s, "
         "71% of the prompt from the cache, 7 min left"
     )
 
