@@ -12,21 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import http.client
 import os
 import random
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import pytest
 
@@ -54,8 +50,8 @@ def s3_env(endpoint_url: str, *, ca_file: Path | None = None) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_CA_BUNDLE": str(ca_file) if ca_file else "",
         "NO_PROXY": "127.0.0.1",
+        **({"AWS_CA_BUNDLE": str(ca_file)} if ca_file else {}),
     }
 
 
@@ -69,7 +65,7 @@ def binary(name: str) -> str:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on, nor on the one 10,000 above, which SeaweedFS takes too; below the ephemeral ones."""
+    """Ports that nobody listens on, nor on the one 10,000 above (SeaweedFS takes it too); below the ephemeral ones."""
     ports: list[int] = []
     with contextlib.ExitStack() as held:
         while len(ports) < number:
@@ -101,7 +97,12 @@ class ServerProcess:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                self._arguments, env=self._env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
+                self._arguments,
+                env=self._env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,
             )
 
     def is_running(self) -> bool:
@@ -165,7 +166,9 @@ class S3Server:
                 return self
         raise AssertionError(f"the S3 server does not start:\n{self.process.log_tail()}")
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.process.stop()
 
     def start(self) -> None:
@@ -224,3 +227,54 @@ class S3Server:
 
 
 _AWS_KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+
+
+class WeakS3Server:
+    """JuiceFS's gateway: speaks S3, but ignores `If-None-Match` without a word, so that all creators win."""
+
+    bucket = BUCKET
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._meta = f"sqlite3://{folder / 'meta.db'}"
+        self._juicefs = binary("juicefs")
+        self._process: ServerProcess | None = None
+        self.port = 0
+
+    @property
+    def env(self) -> dict[str, str]:
+        return s3_env(f"http://127.0.0.1:{self.port}")
+
+    def __enter__(self) -> Self:
+        data = f"{self._folder / 'data'}/"
+        words = ["format", "--storage", "file", "--bucket", data, "--trash-days", "0", self._meta, BUCKET]
+        subprocess.run([self._juicefs, "--no-agent", *words], check=True, capture_output=True)
+        self.port, metrics = free_ports(2)
+        words = ["--no-agent", "gateway", "--no-usage-report", "--no-banner", "--no-bgjob"]
+        words += ["--cache-dir", str(self._folder / "cache"), "--log", str(self._folder / "gateway.log")]
+        words += ["--metrics", f"127.0.0.1:{metrics}", self._meta, f"127.0.0.1:{self.port}"]
+        keys = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
+        self._process = ServerProcess([self._juicefs, *words], self._folder, keys)
+        self._process.start()
+        deadline = time.monotonic() + _READY_S
+        while not _answers(self.port):
+            ready_or_gone = self._process.is_running() and time.monotonic() < deadline
+            assert ready_or_gone, f"the gateway does not get ready:\n{self._process.log_tail()}"
+            time.sleep(0.1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        self._process.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(b"GET /minio/health/ready HTTP/1.0\r\n\r\n")
+            return connection.recv(64).startswith(b"HTTP/1.")
+    except OSError:
+        return False

@@ -6,7 +6,7 @@ import random
 import time
 
 _FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 8.0  # a server that comes back is noticed within 8 s
+_LONGEST_PAUSE_S = 5.0  # a server that comes back is noticed within 5 s
 
 
 class Patience:

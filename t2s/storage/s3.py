@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import ssl
 import threading
 import time
@@ -46,10 +47,11 @@ from t2s.storage import ObjectInfo
 from t2s.storage.keys import check_key, check_prefix, is_own, own_name
 from t2s.storage.os_errors import told
 from t2s.storage.patience import Patience
-from t2s.storage.s3_answers import Answer, refusal
+from t2s.storage.s3_answers import Answer, Request, no_answer, no_credentials, refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +75,17 @@ class S3Store:
         probe_budget_s: The same for `probe`, the first contact: a wrong endpoint is told soon.
 
     Raises:
-        SettingsError: The URI names no bucket.
+        SettingsError: The URI names no bucket, or one that cannot be.
     """
 
     def __init__(self, uri: str, *, retry_budget_s: float = 120.0, probe_budget_s: float = 10.0) -> None:
         bucket, _, prefix = uri.removeprefix("s3://").rstrip("/").partition("/")
         if not bucket or not uri.startswith("s3://"):
             raise SettingsError(f"{uri}: wanted s3://bucket or s3://bucket/prefix, found no bucket; name one")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{3,63}", bucket):
+            raise SettingsError(
+                f"{uri}: wanted a bucket name of 3 to 63 letters, digits, '.' and '-', found {bucket!r}"
+            )
         self._bucket = bucket
         self._prefix = f"{check_key(prefix, uri)}/" if prefix else ""
         self._retry_budget_s = retry_budget_s
@@ -87,7 +93,7 @@ class S3Store:
         self._create_way: CreateWay | None = None
         self._endpoint = "the endpoint"
         self._bucket_is_there = False
-        self._logged_at = 0.0
+        self._logged_at, self._is_waiting = 0.0, False
         # By process: a forked child must share neither connections nor a lock that another thread held at the fork.
         self._locks: dict[int, threading.Lock] = {}
         self._clients: dict[tuple[int, float, CreateWay | None], S3Client] = {}
@@ -111,6 +117,7 @@ class S3Store:
 
     def read(self, key: str) -> bytes:
         """Return the object's bytes; `ObjectMissing` if there is none."""
+        self._full(key)
         return self._read(key, self._retry_budget_s)
 
     def write(self, key: str, data: bytes) -> None:
@@ -149,7 +156,7 @@ class S3Store:
                 for item in page.get("Contents", []):
                     key = item["Key"].removeprefix(self._prefix)
                     if not key.endswith("/") and not is_own(key):  # "folders" that web consoles make
-                        found.append(ObjectInfo(key, item["Size"], item["ETag"].strip('"')))
+                        found.append(ObjectInfo(key, item["Size"], _version(item)))
         return iter(sorted(found))  # SeaweedFS puts a/b before a-b, AWS behind it
 
     def delete(self, key: str) -> None:
@@ -160,7 +167,8 @@ class S3Store:
     def upload(self, path: Path, key: str) -> str:
         """Store a local file, of any size; returns its sha256 (hex)."""
         full = self._full(key)
-        with self._told("write", key), told("read", path):
+        # In this order: some of botocore's errors are OSErrors too, and must not pass for the local file's.
+        with told("read", path), self._told("write", key):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             with create_transfer_manager(self._client(), _TRANSFER) as manager:
@@ -171,7 +179,7 @@ class S3Store:
         """Fetch an object into a local file, whole or not at all; returns its sha256 (hex)."""
         full = self._full(key)
         temporary = path.parent / own_name("tmp")
-        with self._told("read", key), told("write", path):
+        with told("write", path), self._told("read", key):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with create_transfer_manager(self._client(), _TRANSFER) as manager:
@@ -236,11 +244,10 @@ class S3Store:
             return False
 
     def _read(self, key: str, budget_s: float) -> bytes:
-        full = self._prefix + key if is_own(key) else self._full(key)
         patience = Patience(budget_s)
         with self._told("read", key, budget_s):
             while True:
-                body = self._client(budget_s).get_object(Bucket=self._bucket, Key=full)["Body"]
+                body = self._client(budget_s).get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
                 try:
                     return body.read()
                 except _BROKEN_BODY as error:
@@ -300,14 +307,15 @@ class S3Store:
         answer = _answer_of(response[1])
         if answer.may_pass:
             return self._pause(patience, f"it answers {answer.status} {answer.code}".rstrip())
-        if patience.waited_s > 0:
+        if patience.waited_s > 0 and self._is_waiting:
+            self._is_waiting = False  # one line for a server that comes back, however many requests waited for it
             logger.info("%s: %s answers again after %.1f s", self.uri, self._endpoint, patience.waited_s)
         return None
 
     def _pause(self, patience: Patience, reason: str) -> float | None:
         pause = patience.next_pause()
         if pause is not None and time.monotonic() - self._logged_at > _LOG_EVERY_S:
-            self._logged_at = time.monotonic()
+            self._logged_at, self._is_waiting = time.monotonic(), True
             logger.warning(
                 "%s: waiting for %s (%s), giving up in %.0f s", self.uri, self._endpoint, reason, patience.left_s
             )
@@ -316,37 +324,28 @@ class S3Store:
     @contextlib.contextmanager
     def _told(self, action: str, key: str, budget_s: float | None = None) -> Iterator[None]:
         """Translate everything that boto3 raises: the one place where that happens."""
-        tried_s = self._retry_budget_s if budget_s is None else budget_s
+
+        def request() -> Request:  # made late: the endpoint is known when there is a client
+            tried_s = self._retry_budget_s if budget_s is None else budget_s
+            return Request(action, self.uri, key, self._endpoint, tried_s)
+
         try:
             yield
         except ClientError as error:
-            answer = _answer(self._explained(error))
-            raise refusal(
-                answer, action=action, uri=self.uri, key=key, endpoint=self._endpoint, tried_s=tried_s
-            ) from error
+            raise refusal(request(), _answer(self._explained(error))) from error
         except (NoCredentialsError, PartialCredentialsError) as error:
-            raise AccessRefused(
-                f"{self.uri}: wanted credentials for {self._endpoint}, found none or half of them; "
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            ) from error
+            raise no_credentials(request()) from error
         except ProfileNotFound as error:
             raise AccessRefused(f"{self.uri}: {error}; look at AWS_PROFILE") from error
         except RetriesExceededError as error:
-            raise StorageError(
-                f"{self.uri}/{key}: {self._endpoint} broke off again and again ({error.last_exception}); "
-                "look at the network and run again"
-            ) from error
+            raise no_answer(request(), _reason(error.last_exception)) from error
         except (BotoCoreError, ResponseParserError) as error:
-            thing = key or "its objects"
             if _is_transient(error):
-                what = (
-                    f"cannot {action} {thing}, {self._endpoint} does not answer ({_reason(error)}), tried for "
-                    f"{tried_s:.0f} s; is it running, is AWS_ENDPOINT_URL right?"
-                )
-            elif isinstance(error, SSLError):
+                raise no_answer(request(), _reason(error)) from error
+            if isinstance(error, SSLError):
                 what = f"no TLS with {self._endpoint} ({_reason(error)}); look at AWS_ENDPOINT_URL and AWS_CA_BUNDLE"
             else:
-                what = f"cannot {action} {thing} at {self._endpoint}: {' '.join(str(error).split())}"
+                what = f"cannot {action} {key or 'it'} at {self._endpoint}: {' '.join(str(error).split())}"
             raise StorageError(f"{self.uri}: {what}") from error
 
     def _explained(self, error: ClientError) -> ClientError:
@@ -357,6 +356,8 @@ class S3Store:
                 self._bucket_is_there = True
             except ClientError as fuller:
                 return fuller
+            except BotoCoreError as silence:
+                logger.info("%s: nothing more is known of the refusal: %s", self.uri, silence)
         return error
 
 
@@ -366,6 +367,11 @@ def _forbid_overwrite(params: dict[str, Any], **_: Any) -> None:
 
 def _is_oss(endpoint: str) -> bool:
     return (urlsplit(endpoint).hostname or "").endswith(_OSS_DOMAIN)
+
+
+def _version(item: ObjectTypeDef) -> str:
+    # JuiceFS's gateway gives no ETag unless told to keep them.
+    return item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
 
 
 def _answer(error: ClientError) -> Answer:

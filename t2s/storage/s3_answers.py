@@ -49,33 +49,57 @@ class Answer(NamedTuple):
         return not self.code or self.code.isdigit()
 
 
-def refusal(answer: Answer, *, action: str, uri: str, key: str, endpoint: str, tried_s: float) -> StorageError:
-    """The error that tells the user what an answer means.
+class Request(NamedTuple):
+    """What was asked of whom: `action` is "read", "write", …; `key` is "" for the store as a whole; for `tried_s` s."""
 
-    Args:
-        answer: The answer.
-        action: What was wanted: "read", "write", …
-        uri: Of the store.
-        key: Of the object, or "" for the store as a whole.
-        endpoint: Who answered.
-        tried_s: For how long it was tried again, in seconds.
-    """
-    thing = f"{uri}/{key}" if key else uri
+    action: str
+    uri: str
+    key: str
+    endpoint: str
+    tried_s: float
+
+    @property
+    def thing(self) -> str:
+        """The object, or the store."""
+        return f"{self.uri}/{self.key}" if self.key else self.uri
+
+
+def refusal(request: Request, answer: Answer) -> StorageError:
+    """The error that tells the user what an answer means."""
+    thing, action, endpoint = request.thing, request.action, request.endpoint
     said = f"{endpoint} answers {answer.status} {answer.code}".rstrip() + (
         f" ({answer.message})" * bool(answer.message)
     )
     if answer.code == "NoSuchBucket":
         return StorageError(
-            f"{uri}: wanted its bucket at {endpoint}, found none; create it, or look at AWS_ENDPOINT_URL"
+            f"{request.uri}: wanted its bucket at {endpoint}, found none; create it, or look at AWS_ENDPOINT_URL"
         )
     if answer.status == 404:
         return ObjectMissing(f"{thing}: wanted an object, found none; look at the path")
     if answer.code in _REFUSALS:
-        return AccessRefused(f"{uri}: {endpoint} refuses ({answer.code}): {_REFUSALS[answer.code]}")
+        return AccessRefused(f"{request.uri}: {endpoint} refuses ({answer.code}): {_REFUSALS[answer.code]}")
     if answer.code in _OTHER_REGION or answer.status == 301:
-        return StorageError(f"{uri}: the bucket is in another region, {said}; look at AWS_DEFAULT_REGION")
+        return StorageError(f"{request.uri}: the bucket is in another region, {said}; look at AWS_DEFAULT_REGION")
     if answer.status in (401, 403):
         return AccessRefused(f"{thing}: may not {action} it, {said}; give the access key this right")
     if answer.may_pass:
-        return StorageError(f"{thing}: cannot {action} it, {said}, tried for {tried_s:.0f} s; look at the server")
+        return StorageError(
+            f"{thing}: cannot {action} it, {said}, tried for {request.tried_s:.0f} s; look at the server"
+        )
     return StorageError(f"{thing}: cannot {action} it, {said}")
+
+
+def no_answer(request: Request, reason: str) -> StorageError:
+    """The error of a server that cannot be reached; `reason` is the system's own text."""
+    return StorageError(
+        f"{request.thing}: cannot {request.action} it, {request.endpoint} does not answer ({reason}), tried for "
+        f"{request.tried_s:.0f} s; is it running, is AWS_ENDPOINT_URL right?"
+    )
+
+
+def no_credentials(request: Request) -> AccessRefused:
+    """The error of a machine that has no credentials, or a key without its secret."""
+    return AccessRefused(
+        f"{request.uri}: wanted credentials for {request.endpoint}, found none or half of them; set AWS_ACCESS_KEY_ID "
+        "and AWS_SECRET_ACCESS_KEY"
+    )
