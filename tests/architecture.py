@@ -56,6 +56,7 @@ PRINTS = {"t2s/cli.py", "t2s/job.py"}
 CATCHES_ALL = {
     "t2s/job.py": "the one error line and the exit code",
     "t2s/answering.py": "one bad row must not cost the others",
+    "t2s/engine/transformers_engine.py": "whether the device is still usable cannot be told: the engine is dead",
     "t2s/cluster/shard_pool.py": "carried to the thread that waits for it",
     "t2s/cluster/engine_actor.py": "carried to the driver, which raises it",
     "t2s/cluster/launch.py": "carried to the launcher, which raises it",
@@ -87,7 +88,7 @@ PHRASES = {
 OTHER_MEANINGS = {
     ("t2s/storage/s3.py", "session"): "boto3's own",
     ("t2s/storage/s3.py", "response"): "botocore's own",
-    ("t2s/sql/sandbox.py", "chunk"): "bytes as a pipe gives them",
+    ("t2s/sql/worker_process.py", "chunk"): "bytes as a pipe gives them",
 }
 
 
