@@ -178,11 +178,13 @@ def _walk(folder: Path, prefix: str, start: str, above: tuple[tuple[int, int], .
     if here in above:  # a symbolic link to a folder that it stands in
         return
     for entry in names:
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/", "", (*above, here))
-        elif entry.is_file():
+        path = folder / entry.name
+        # Path says no to a link that leads nowhere or to itself, where DirEntry raises; for the others it costs a call.
+        if path.is_dir() if entry.is_symlink() else entry.is_dir():
+            yield from _walk(path, f"{prefix}{entry.name}/", "", (*above, here))
+        elif path.is_file() if entry.is_symlink() else entry.is_file():
             with contextlib.suppress(FileNotFoundError):  # deleted since the listing
-                status = entry.stat()
+                status = path.stat()
                 yield ObjectInfo(prefix + entry.name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ def told(action: Literal["read", "list", "write", "delete"], path: Path) -> Iter
     try:
         yield
     except OSError as error:
+        if action == "list" and error.filename:  # the folder below `path` that stands in the way
+            path = Path(os.fsdecode(error.filename))
         raise _translated(error, action, path) from error
 
 

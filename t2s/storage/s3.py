@@ -98,17 +98,8 @@ class S3Store:
         self._locks: dict[int, threading.Lock] = {}
         self._clients: dict[tuple[int, float, CreateWay | None], S3Client] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {
-            "arguments": (self._retry_budget_s, self._probe_budget_s),
-            "uri": self.uri,
-            "create_way": self._create_way,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        retry_budget_s, probe_budget_s = state["arguments"]
-        S3Store.__init__(self, state["uri"], retry_budget_s=retry_budget_s, probe_budget_s=probe_budget_s)
-        self._create_way = state["create_way"]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.uri, self._retry_budget_s, self._probe_budget_s, self._create_way)
 
     @property
     def uri(self) -> str:
@@ -359,6 +350,12 @@ class S3Store:
             except BotoCoreError as silence:
                 logger.info("%s: nothing more is known of the refusal: %s", self.uri, silence)
         return error
+
+
+def _reopened(uri: str, retry_budget_s: float, probe_budget_s: float, create_way: CreateWay | None) -> S3Store:
+    store = S3Store(uri, retry_budget_s=retry_budget_s, probe_budget_s=probe_budget_s)
+    store._create_way = create_way
+    return store
 
 
 def _forbid_overwrite(params: dict[str, Any], **_: Any) -> None:
