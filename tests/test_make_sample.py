@@ -30,11 +30,11 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "make_sample.py"
 # What seed 0 gives on every Python: JSON files by their bytes, databases by their statements and rows. A change of the
 # generator changes them: the failing test prints the new ones.
 DIGESTS: dict[str, str] = {
-    "dev.json": "c2a781c30c27ffc6468acdd8407677a70dd0607ff123ef90081c0df1c8c6dfeb",
-    "dev_gold.json": "cd64c6f7d0cb56cbac53488775e9dabd592ccdb593b0af36c73b4a715858f993",
-    "test.json": "3796d74e77d6ada0cea1869d77cb3ad9377670c112c582f1a485be4147744088",
-    "test_gold.json": "283ea1c2b59a6bbc5293ee02b53a4f31070a0389a61dc98b4bab8cc94c6afe91",
-    "train.json": "106a188d30ae2e7b00f7fd217b8c44857902677afd8d48b3cc07b5074e11ad25",
+    "dev.json": "83eb837992d2364b90fc6dc340bc3c55d849b9ae5e5bd92f4090dec19fda6e22",
+    "dev_gold.json": "3ac6da3b049b5848d0f194e4325ea82fcf75c3e163a7f6cfe5c75427dc8fe8ad",
+    "test.json": "041b4a2b0620379b23d434db42aff1a234f8a4976f2da38158728dfbf2b88e8e",
+    "test_gold.json": "412e9e45aed17041991bc32f4ba1c2af9351a93669ed72cc836324e9e2501153",
+    "train.json": "4822f2ebb768f14ed1355771ef6709a205a611bc4da7c72e8b4a56544f890c50",
     "博物馆藏品.sqlite": "67653e10132825cd234d03506ef3b95611565062a77da9751e54afc5938c6882",
     "足球联赛.sqlite": "0b9ef9b51211784fd3dc05fef712638b4e15f664900ff70ae5179928fd025a54",
     "外卖平台.sqlite": "505c405f30ec3300ff41166fcbf87e484d9ef7c039680ed31cd40c3cb29e25c8",
@@ -150,6 +150,13 @@ def test_no_two_interactions_ask_the_same(sample: Path) -> None:
     assert len(set(asked)) == len(asked)
 
 
+def test_every_question_ends_like_a_sentence_and_none_stumbles(sample: Path) -> None:
+    for entries in with_gold(sample).values():
+        for question in (turn["question"] for entry in entries for turn in entry["interaction"]):
+            assert question[-1] in "？。", question
+            assert not re.search("的的|呢呢|那那|在在|[，、。？]{2}|[{}$|]", question), question
+
+
 def test_every_gold_sql_runs_and_hardly_any_gives_nothing(sample: Path) -> None:
     connections = {db_id: connect(path) for db_id, path in databases(sample).items()}
     results = [connections[db_id].execute(sql).fetchall() for db_id, sql in gold_of(sample)]
@@ -205,7 +212,7 @@ def test_about_a_quarter_of_the_turns_is_simple_enough_for_a_tiny_model(sample: 
     name = r'(?:"(?:[^"]|"")*"|[^\s,()"]+)'
     simple = re.compile(rf"SELECT (?:COUNT\(\*\)|{name}) FROM {name}(?: WHERE {name} = (?:'(?:[^']|'')*'|[0-9.]+))?")
     found = [bool(simple.fullmatch(sql)) for _, sql in gold_of(sample)]
-    assert 0.22 < sum(found) / len(found) < 0.45
+    assert 0.22 < sum(found) / len(found) < 0.36
 
 
 def test_later_questions_leave_out_what_their_sql_needs(sample: Path) -> None:

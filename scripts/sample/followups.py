@@ -149,7 +149,9 @@ def next_one(world: World, rng: Rng, query: Query) -> Step | None:
             ways += [f"第{place}名呢？", f"那第{place}名是哪{entity.mw}？"]
     else:
         subject = f"第{place}{word}的" if attr.kind == "num" and rng.chance(50) else f"排第{place}的"
-        ways = [f"那{ask(query.columns[0], subject + ('那' + entity.mw if rng.chance(40) else ''))}？"]
+        if query.columns[0].ask.startswith("{s}的") or rng.chance(40):
+            subject += "那" + entity.mw
+        ways = [f"那{ask(query.columns[0], subject)}？"]
     return Step(rng.pick(ways), query.but(offset=query.offset + 1))
 
 

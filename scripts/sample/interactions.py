@@ -233,7 +233,7 @@ def from_script(world: World, rng: Rng, script: Script) -> SampleInteraction | N
 
 
 def compose(world: World, rng: Rng, number: int) -> list[SampleInteraction]:
-    """`number` different interactions: about a third from scripts, a third easy, the rest walks.
+    """`number` different interactions: about a third from scripts, a quarter easy, the rest walks.
 
     A script that these rows make empty or ambiguous (a tie for the first place) is left out; a walk takes its place.
     """
@@ -254,11 +254,11 @@ def compose(world: World, rng: Rng, number: int) -> list[SampleInteraction]:
         kept = sum(keep(from_script(world, rng, script)) for _ in range(2 if script.binds else 1))
         if not kept and script.binds:
             any(keep(from_script(world, rng, script)) for _ in range(20))
-    easy = number * 32 // 100
+    easy = number * 24 // 100
     for _ in range(number * 400):
         if len(found) >= number:
             break
         keep(walk(world, rng, easy > 0))
-        easy = number * 32 // 100 - sum(i.kind == "easy" for i in found.values())
+        easy = number * 24 // 100 - sum(i.kind == "easy" for i in found.values())
     assert len(found) >= number, f"{world.domain.db_id}: {len(found)} different interactions, wanted {number}"
     return rng.shuffled(list(found.values()))[:number]

@@ -120,7 +120,7 @@ SOWING = Entity(
     cat("作物名", "作物", mod="种的是{v}", ask="{s}种的{d}是什么", mw="种", via="作物ID"),
     cat("季节", mod="季节为{v}季", short="{v}季", ask="{s}{d}是哪一季的"),
     cat("年份", mod="年份为{v}", short="{v}年", phrase="{v}年的{n}", ask="{s}{d}是哪一年的"),
-    cat("地块名", "地块", mod="在{v}种的", ask="{s}{d}是哪块地的", mw="块", via="地块号"),
+    cat("地块名", "地块", mod="种在{v}", ask="{s}{d}是哪块地的", mw="块", via="地块号"),
     num("亩产(公斤/亩)", "亩产", unit="公斤", step=100),
     num("施肥次数", unit="次", adj="多少", aggs="avg sum"),
     key="种植ID",
