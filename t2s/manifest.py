@@ -81,7 +81,7 @@ class Status(Record):
 
     job: str
     state: State
-    counts: dict[str, float | None]
+    counts: dict[str, int | float | None]
     started_at: str
     updated_at: str
     message: str = ""
@@ -187,7 +187,7 @@ class StatusWriter:
         self,
         store: Store,
         job: str,
-        counts: Callable[[], Mapping[str, float | None]],
+        counts: Callable[[], Mapping[str, int | float | None]],
         interval_s: float = STATUS_INTERVAL_S,
     ) -> None:
         self._store, self._job, self._counts, self._interval_s = store, job, counts, interval_s

@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
         percent = 100 * self.done_turns / self.total_turns if self.total_turns else 100.0
         parts = [
             f"{self.done_turns}/{self.total_turns} turns ({percent:.1f} %)",
-            f"{rate(self.turns_per_s)} turns/s",
+            f"{rate(self.turns_per_s)} turns/s" if self.turns_per_s else "no answer yet",
         ]
         if self.prompt_tokens_per_s or self.completion_tokens_per_s:
             prompt, output = rate(self.prompt_tokens_per_s), rate(self.completion_tokens_per_s)

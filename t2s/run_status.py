@@ -105,5 +105,5 @@ def _row(job: JobState, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _number(value: float | None) -> str:
+def _number(value: int | float | None) -> str:
     return rate(value) if value is not None else ""

@@ -82,7 +82,7 @@ def test_the_commit_is_that_of_the_checkout() -> None:
 
 def test_a_status_is_kept_fresh_and_ends_with_how_it_ended(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    counts: dict[str, float | None] = {"done_turns": 0}
+    counts: dict[str, int | float | None] = {"done_turns": 0}
     writer = StatusWriter(store, "predict", lambda: counts, interval_s=0.05)
     writer.start()
 

@@ -76,6 +76,10 @@ def test_a_line_says_it_all() -> None:
     )
 
 
+def test_while_the_engine_starts_a_line_says_that_there_is_no_answer_yet() -> None:
+    assert Progress(total_turns=4).snapshot().line() == "0/4 turns (0.0 %), no answer yet"
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (89, "89 s"), (420, "7 min"), (11_100, "3 h 05 min")])
 def test_a_duration_is_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
