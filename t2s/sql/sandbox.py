@@ -10,7 +10,8 @@ zeroblob(450000)||x'01')` runs 5 s past any deadline), so the process is killed 
 spare takes its place. Workers die with this process, also when it is killed with -9: their stdin ends, and the kernel
 is asked to kill them (PR_SET_PDEATHSIG).
 
-A query's own failure is an `Outcome`; only a failure of the sandbox itself raises (`SandboxError`).
+A query's own failure is an `Outcome`; only a failure of the sandbox itself raises (`SandboxError`). That a file is a
+database at all is seen before work starts, by `t2s.dataset.Databases.check`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -29,8 +29,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from t2s.errors import DatasetError, SandboxError
-from t2s.sql.worker import open_readonly
+from t2s.errors import SandboxError
 from t2s.sql.worker_process import WorkerDied, WorkerProcess
 
 Value = None | int | float | str | bytes
@@ -87,37 +86,6 @@ class Outcome(NamedTuple):
     message: str = ""
     elapsed_s: float = 0.0
     all_utf8: bool = True
-
-
-def check_database(path: Path) -> None:
-    """See that a file is a SQLite database whose schema can be read, before any work starts.
-
-    Raises:
-        DatasetError: No such file, not SQLite, or changes that were never written back stand beside it.
-    """
-    if not path.is_file():
-        raise DatasetError(f"{path}: wanted a SQLite database, found no such file")
-    try:
-        with path.open("rb") as file:
-            header = file.read(16)
-        if header != b"SQLite format 3\x00":
-            raise DatasetError(f"{path}: wanted a SQLite database, found a file that begins with {header[:16]!r}")
-        for suffix in ("-wal", "-journal"):
-            side_file = path.with_name(path.name + suffix)
-            if side_file.exists() and side_file.stat().st_size > 0:
-                raise DatasetError(
-                    f"{path}: changes that are not yet in the database stand in {side_file.name}; open and close it"
-                    f" once with the sqlite3 shell, or delete {side_file.name} if they are not wanted"
-                )
-        connection = open_readonly(str(path))
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        finally:
-            connection.close()
-    except OSError as error:
-        raise DatasetError(f"{path}: the database cannot be read: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise DatasetError(f"{path}: the database cannot be read: {error}") from error
 
 
 class Sandbox:

@@ -14,6 +14,12 @@ from t2s.sql.compare import same_result, same_rows
 from t2s.sql.sandbox import Outcome, Row
 
 A, B = (1, "a"), (2, "b")
+AB, BA = (0, 1), (1, 0)
+
+
+def _times(*numbers: int) -> list[Row]:
+    rows: list[Row] = [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
+    return [row for row, number in zip(rows, numbers, strict=True) for _ in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +34,8 @@ A, B = (1, "a"), (2, "b")
         ("values paired wrongly", [(1, 2), (3, 4)], [(1, 4), (3, 2)], False, False),
         ("swapped per row, same sets of values", [(0, 1), (1, 0)], [(0, 1), (0, 1)], False, False),
         ("a row twice", [A, A, B], [A, B, B], False, False),
+        ("the same rows, each as often as the other", _times(2, 1, 1, 2), _times(1, 2, 2, 1), False, False),
+        ("the same two values in each row, in another order", [AB, BA, AB], [AB, AB, BA], True, False),
         ("a row twice and once", [A, A], [A], False, False),
         ("a column more", [(1,)], [(1, 1)], False, False),
         ("both empty", [], [], True, True),

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from t2s.errors import DatasetError, SandboxError
-from t2s.sql.sandbox import Limits, Outcome, Sandbox, check_database
+from t2s.errors import SandboxError
+from t2s.sql.sandbox import Limits, Outcome, Sandbox
 
 ROOT = Path(__file__).parents[2]
 ENDLESS = "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a) SELECT count(*) FROM a"
@@ -301,38 +301,3 @@ def test_a_database_that_cannot_be_opened_is_an_error_of_the_query(sandbox: Sand
 def test_a_database_that_is_gone_is_an_error_of_the_sandbox(sandbox: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"gone\.sqlite: the database cannot be read: No such file"):
         sandbox.run(tmp_path / "gone.sqlite", "SELECT 1")
-
-
-def test_a_good_database_passes_the_check(database: Path) -> None:
-    check_database(database)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "found no such file"),
-        (b"", "found a file that begins with b''"),
-        ("不是数据库".encode(), "found a file that begins with"),
-        (b"SQLite format 3\x00" + b"\x01" * 200, "cannot be read: file is not a database"),
-    ],
-)
-def test_what_is_no_database_is_told_before_work_starts(content: bytes | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "x.sqlite"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DatasetError) as caught:
-        check_database(path)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_database_with_unmerged_changes_beside_it_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "x.sqlite"
-    writer = sqlite3.connect(path)
-    writer.execute("PRAGMA journal_mode = WAL")
-    writer.execute("CREATE TABLE t (a)")
-    writer.commit()
-    with pytest.raises(DatasetError, match=r"stand in x\.sqlite-wal"):
-        check_database(path)
-    writer.close()
-    check_database(path)
