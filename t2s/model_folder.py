@@ -11,7 +11,7 @@ import json
 import struct
 from pathlib import Path
 
-from t2s.errors import ModelError
+from t2s.errors import ModelError, ObjectMissing
 from t2s.storage.cache import CachedFolder, NodeCache
 
 SAMPLE = "sample"
@@ -37,7 +37,10 @@ def resolve_model(model_uri: str | None, models_dir: str, cache_dir: str) -> Cac
         from t2s.sample_model import ensure_sample_model
 
         model_uri = str(ensure_sample_model(Path(models_dir)))
-    folder = NodeCache(Path(cache_dir).expanduser()).folder(model_uri)
+    try:
+        folder = NodeCache(Path(cache_dir).expanduser()).folder(model_uri)
+    except ObjectMissing as error:
+        raise ModelError(f"{model_uri}: wanted a model folder with config.json in it, found no files") from error
     if (folder.path / "adapter_config.json").is_file():
         check_weights(folder.path, "adapter_model")
     else:
