@@ -7,7 +7,9 @@ from t2s.admission import AdmissionGate, CompletionLength
 from t2s.engine import EngineInfo
 
 
-def gate(kv_cache_tokens: int | None, max_num_seqs: int = 100, block: int = 1, limit: int | None = None) -> AdmissionGate:
+def gate(
+    kv_cache_tokens: int | None, max_num_seqs: int = 100, block: int = 1, limit: int | None = None
+) -> AdmissionGate:
     return AdmissionGate(EngineInfo("test", "1", 8192, kv_cache_tokens, max_num_seqs, block), limit)
 
 

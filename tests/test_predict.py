@@ -105,7 +105,9 @@ def test_every_question_is_answered_once_in_the_datasets_order(dataset: Path) ->
     found = [[(turn["question_id"], turn["question"], turn["db_id"]) for turn in one] for one in predictions(settings)]
     assert found == asked
     assert merged.num_turns == 72 and merged.num_errors == 0
-    assert all(turn["query"].startswith(" ") and turn["query"][1] != " " for one in predictions(settings) for turn in one)
+    assert all(
+        turn["query"].startswith(" ") and turn["query"][1] != " " for one in predictions(settings) for turn in one
+    )
 
 
 def test_the_leading_space_can_be_left_out(dataset: Path) -> None:
