@@ -39,7 +39,7 @@ Config = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Settings that win over the file's, values are YAML.", metavar="[key.path=value ...]"),
+    typer.Argument(help="Settings that win over the file's, values are YAML.", metavar="key.path=value"),
 ]
 Address = Annotated[
     str | None,
@@ -99,16 +99,10 @@ def submit(
     detach: Annotated[bool, typer.Option("--detach", help="Print the submission id and end.")] = False,
 ) -> None:
     """Run a job on a Ray cluster and follow its log; the exit code is the job's."""
-    from t2s.cluster.submit import Submission
     from t2s.cluster.submit import submit as submit_job
-    from t2s.settings import PredictSettings, ray_token
 
-    words = overrides or []
-    settings = _settings_of(job).load([config, *words])  # what is wrong is said here, before anything is uploaded
-    python = settings.ray.py_executable if isinstance(settings, PredictSettings) else None
-    show = _shows_logs()
-    submission = Submission(job, config, words, settings.run_uri, python)
-    raise typer.Exit(submit_job(submission, show, address, ray_token(), detach))
+    _settings_of(job)
+    raise typer.Exit(submit_job(job, config, overrides or [], address=address, detach=detach, show=_shows_logs()))
 
 
 @app.command(epilog="Example: t2s logs t2s-predict-3f9a1c20-1 --address http://127.0.0.1:8265 --follow")
@@ -119,19 +113,16 @@ def logs(
 ) -> None:
     """Print the log of a submitted job."""
     from t2s.cluster.submit import logs as show_logs
-    from t2s.settings import ray_token
 
-    raise typer.Exit(show_logs(submission_id, _shows_logs(), address, ray_token(), wait=follow))
+    raise typer.Exit(show_logs(submission_id, address=address, follow=follow, show=_shows_logs()))
 
 
 @app.command(epilog="Example: t2s stop t2s-predict-3f9a1c20-1 --address http://127.0.0.1:8265")
 def stop(submission_id: SubmissionId, address: Address = None) -> None:
     """Stop a submitted job; what is complete is committed, and submitting it again resumes."""
     from t2s.cluster.submit import stop as stop_job
-    from t2s.settings import ray_token
 
-    _shows_logs()
-    print(stop_job(submission_id, address, ray_token()))
+    stop_job(submission_id, address=address, show=_shows_logs())
 
 
 @app.command(epilog="Example: t2s status s3://team/runs/a10-first")

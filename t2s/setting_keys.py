@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import get_args
 
@@ -38,13 +39,13 @@ def model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
 
 
 def defaults(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Every value's path, and its default as text."""
+    """Every value's path, and its default as YAML."""
     for name, field in model.model_fields.items():
         below = _model_of(field)
         if below is not None:
             yield from defaults(below, (*path, name))
         else:
-            yield (*path, name), "(must be set)" if field.is_required() else repr(field.default)
+            yield (*path, name), "(must be set)" if field.is_required() else json.dumps(field.default)
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:

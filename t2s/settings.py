@@ -60,6 +60,8 @@ class JobSettings(BaseSettings):
     job: ClassVar[str]
     blocks: ClassVar[Mapping[str, KeyPath]] = {}
     """Top-level blocks that are written short: `vllm:` stands for `engine.vllm`."""
+    derived: ClassVar[Mapping[str, str]] = {}
+    """Keys that `completed` fills in, and in words from what."""
 
     run_uri: str
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -161,7 +163,8 @@ class JobSettings(BaseSettings):
     @classmethod
     def help(cls) -> str:
         """The command line, and every key with its default."""
-        keys = "\n".join(f"  {'.'.join(path)} = {default}" for path, default in setting_keys.defaults(cls))
+        defaults = {".".join(cls._shown(path)): default for path, default in setting_keys.defaults(cls)}
+        keys = "\n".join(f"  {key} = {default}" for key, default in {**defaults, **cls.derived}.items())
         return (
             f"usage: python jobs/{cls.job}.py CONFIG.yaml [key.path=value ...] [--dry-run]\n"
             f"  e.g. python jobs/{cls.job}.py configs/{cls.job}_sample.yaml --dry-run\n\n"
@@ -243,6 +246,7 @@ class PredictSettings(JobSettings, PredictConfig):
 
     job: ClassVar[str] = "predict"
     blocks: ClassVar[Mapping[str, KeyPath]] = {"vllm": ("engine", "vllm")}
+    derived: ClassVar[Mapping[str, str]] = {"databases_uri": "(database/ beside the dataset)"}
 
     ray: RayConfig = RayConfig()
 
@@ -293,6 +297,10 @@ class EvaluateSettings(JobSettings):
     """
 
     job: ClassVar[str] = "evaluate"
+    derived: ClassVar[Mapping[str, str]] = {
+        "databases_uri": "(database/ beside the gold file)",
+        "predictions_uri": "(<run_uri>/predictions.json)",
+    }
 
     gold_uri: str
     databases_uri: str

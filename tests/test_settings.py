@@ -246,6 +246,9 @@ def test_help_names_every_key_with_its_default() -> None:
     text = PredictSettings.help()
     assert "  dataset_uri = (must be set)\n" in text
     assert "  engine.generation.max_tokens = 256\n" in text
+    assert '  engine.kind = "vllm"\n' in text
+    assert "  databases_uri = (database/ beside the dataset)\n" in text
+    assert "  vllm = {}\n" in text
     assert "python jobs/predict.py CONFIG.yaml [key.path=value ...]" in text
 
 
