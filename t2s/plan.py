@@ -69,6 +69,7 @@ def make_plan(config: PredictConfig) -> Plan:
     """
     dataset = read_dataset(config.dataset_uri, limit=config.limit)
     interactions = dataset.interactions
+    _demand_questions(interactions, config.dataset_uri)
     if config.history == "gold":
         _demand_gold(interactions, config.dataset_uri)
     databases = find_databases(config.databases_uri, cache_dir=Path(config.cache_dir))
@@ -163,6 +164,16 @@ def retries(ledger: ShardLedger, shards: list[Shard]) -> list[Shard]:
             interactions = tuple(one for one in shard.interactions if one.interaction_id in failed)
             again.append(Shard(name=retry_name(shard.name, generation), interactions=interactions))
     return again
+
+
+def _demand_questions(interactions: list[Interaction], dataset_uri: str) -> None:
+    for interaction in interactions:
+        for turn in interaction.turns:
+            if not turn.question.strip():
+                raise DatasetError(
+                    f"{dataset_uri}: wanted a question to answer, found an empty one: {turn.question_id} of "
+                    f"{interaction.db_id}; this is a gold file that is good for evaluate alone"
+                )
 
 
 def _demand_gold(interactions: list[Interaction], dataset_uri: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from t2s.dataset import read_interactions
 from t2s.errors import DatasetError, PlanMismatch, Stopped, TooManyErrors
 from t2s.ledger import ShardLedger
 from t2s.merge import Merged
@@ -258,6 +259,15 @@ def test_gold_history_without_gold_is_refused(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "data", gold=False)
     with pytest.raises(DatasetError, match="history: gold"):
         run(config(dataset, history="gold"))
+
+
+def test_a_gold_file_without_questions_is_good_for_evaluate_alone(dataset: Path) -> None:
+    entries = json.loads(dataset.read_text(encoding="utf-8"))
+    entries[1]["interaction"][2]["question"] = ""
+    dataset.write_text(json.dumps(entries, ensure_ascii=False), encoding="utf-8")
+    assert read_interactions(str(dataset))[1].turns[2].question == ""
+    with pytest.raises(DatasetError, match="q-1-0-2"):
+        run(config(dataset))
 
 
 def test_nothing_is_written_when_the_input_is_wrong(tmp_path: Path, dataset: Path) -> None:
