@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import subprocess
@@ -154,7 +153,7 @@ def shown_defaults(settings: type[JobSettings]) -> dict[str, str | None]:
                 path = (block,)
         value = None
         if default != "(must be set)":
-            plain = ast.literal_eval(default)
+            plain = json.loads(default)
             value = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
         found[".".join(path)] = value
     return found
