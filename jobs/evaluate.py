@@ -25,7 +25,7 @@ def main(settings: EvaluateSettings, stop: StopSignal) -> None:
     cache_dir = Path(settings.cache_dir).expanduser()
     if settings.dry_run:
         where = (settings.gold_uri, settings.databases_uri, settings.predictions_uri, settings.run_uri)
-        show_evaluate_plan(*where, cache_dir, stdout_console())
+        show_evaluate_plan(*where, cache_dir, stdout_console(), settings.limit)
         return
     with RunRecord(settings, settings.run_uri) as record:
         report = evaluate_run(
@@ -33,6 +33,7 @@ def main(settings: EvaluateSettings, stop: StopSignal) -> None:
             run_uri=settings.run_uri,
             databases_uri=settings.databases_uri,
             predictions_uri=settings.predictions_uri,
+            limit=settings.limit,
             history=settings.history,
             num_workers=settings.num_workers,
             limits=settings.limits,

@@ -89,6 +89,7 @@ def evaluate_run(
     run_uri: str,
     databases_uri: str | None = None,
     predictions_uri: str | None = None,
+    limit: int | None = None,
     history: History | None = None,
     num_workers: int | None = None,
     limits: Limits | None = None,
@@ -102,6 +103,7 @@ def evaluate_run(
         run_uri: Where the report goes.
         databases_uri: Folder of SQLite databases; None: `database/` beside the gold file.
         predictions_uri: None: `<run_uri>/predictions.json`.
+        limit: Only the first so many interactions of the gold; None: all.
         history: Which earlier SQL the model saw; None: what the manifest of the run's predict job says, if it has one.
         num_workers: Queries that run at once; None: one for each CPU.
         limits: What one query may take.
@@ -113,7 +115,7 @@ def evaluate_run(
         StorageError: A store failed or refused.
         SandboxError: Worker processes cannot be started.
     """
-    gold = read_interactions(gold_uri)
+    gold = read_interactions(gold_uri, limit=limit)
     predictions = read_predictions(predictions_uri or f"{run_uri.rstrip('/')}/{_PREDICTIONS_NAME}")
     databases = find_databases(databases_uri or default_databases_uri(gold_uri), cache_dir=cache_dir)
     databases.check(interaction.db_id for interaction in gold)

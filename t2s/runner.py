@@ -161,6 +161,9 @@ class ShardRunner:
                     [self._answerer.answer(alive, one, attempt.number, on_the_way.one) for one in shard.interactions]
                 )
             except EngineDead as error:
+                # Ctrl-C reaches the engine's processes too. Our own stop comes a moment later and cancels us here; else
+                # the user's hand would count as a death under this shard.
+                await asyncio.sleep(0.3)
                 logger.warning("%s: engine died in attempt %d: %s", shard.name, attempt.number, error)
                 await asyncio.to_thread(self._ledger.record_death, attempt, str(error))
                 await self._bury(alive)

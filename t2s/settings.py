@@ -6,9 +6,8 @@
 
 Values of arguments and variables are YAML (`limit=null`, `engine.generation.stop=[";"]`). Unknown keys are refused; all
 that is wrong is reported at once, a line each: key, value wanted, value found, where it was written. Relative paths are
-relative to the working directory. Secrets are no settings: boto3 and Ray read theirs from the environment themselves.
-
-This is the only module that reads the environment.
+relative to the working directory. Secrets are no settings: boto3 and Ray read theirs from the environment themselves;
+no other module of ours does.
 """
 
 from __future__ import annotations
@@ -290,6 +289,7 @@ class EvaluateSettings(JobSettings):
         gold_uri: Dataset with gold SQL: a JSON file, or a folder that holds exactly one.
         databases_uri: Folder of SQLite databases; default: `database/` beside the gold file.
         predictions_uri: Default: `<run_uri>/predictions.json`.
+        limit: Score only the first N interactions, as predict's `limit` takes them; null for all.
         history: Which earlier SQL the model saw, printed with the score; null: what the run's predict job says.
         num_workers: Queries that run at once; null: one per CPU.
         limits: What one query may take.
@@ -305,6 +305,7 @@ class EvaluateSettings(JobSettings):
     gold_uri: str
     databases_uri: str
     predictions_uri: str
+    limit: int | None = Field(None, gt=0)
     history: History | None = None
     num_workers: int | None = Field(None, gt=0)
     limits: Limits = Limits()

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -118,8 +117,7 @@ def test_splits_share_no_database_and_hold_as_many_interactions_as_promised(samp
     for split, found in used.items():
         assert found == {path.stem for path in (sample / f"{split}_data" / "database").iterdir()}
     assert {split: len(entries) for split, entries in splits.items()} == {"train": 360, "dev": 80, "test": 128}
-    lengths = Counter(len(entry["interaction"]) for entries in splits.values() for entry in entries)
-    assert set(lengths) == {2, 3, 4, 5, 6}
+    assert {len(entry["interaction"]) for entries in splits.values() for entry in entries} == {2, 3, 4, 5, 6}
 
 
 def test_each_data_folder_has_the_users_layout(sample: Path) -> None:
@@ -134,9 +132,8 @@ def test_each_data_folder_has_the_users_layout(sample: Path) -> None:
 
 
 def test_question_ids_are_short_and_unique_over_the_whole_sample(sample: Path) -> None:
-    ids = [
-        t["question_id"] for entries in with_gold(sample).values() for entry in entries for t in entry["interaction"]
-    ]
+    entries = [entry for part in with_gold(sample).values() for entry in part]
+    ids = [turn["question_id"] for entry in entries for turn in entry["interaction"]]
     assert len(set(ids)) == len(ids) > 2000
     assert all(re.fullmatch("[a-z][a-z0-9]{4}", question_id) for question_id in ids)
 

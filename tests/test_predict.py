@@ -170,7 +170,7 @@ def test_another_plan_in_the_same_run_uri_is_refused_and_says_what_differs(
     settings = config(dataset)
     run(settings)
     before = objects(settings)
-    with pytest.raises(PlanMismatch, match="different: .*Use another run_uri"):
+    with pytest.raises(PlanMismatch, match=r"different: .*Use another run_uri"):
         run(config(dataset, **change))
     assert objects(settings) == before
 

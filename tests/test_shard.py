@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def test_plan_order_keeps_databases_together_and_the_datasets_order_inside(inter
     ordered = plan_order(interactions)
     assert sorted(one.interaction_id for one in ordered) == sorted(one.interaction_id for one in interactions)
     databases = [one.db_id for one in ordered]
-    changes = sum(a != b for a, b in zip(databases, databases[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(databases))
     assert changes == len(set(databases)) - 1
     for db_id in set(databases):
         assert [one for one in ordered if one.db_id == db_id] == [one for one in interactions if one.db_id == db_id]

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def show_evaluate_plan(
-    gold_uri: str, databases_uri: str, predictions_uri: str, run_uri: str, cache_dir: Path, console: Console
+    gold_uri: str,
+    databases_uri: str,
+    predictions_uri: str,
+    run_uri: str,
+    cache_dir: Path,
+    console: Console,
+    limit: int | None = None,
 ) -> None:
     """Read and check what evaluate reads, and print what it would do.
 
@@ -22,7 +28,7 @@ def show_evaluate_plan(
     """
     from rich.table import Table
 
-    gold = read_interactions(gold_uri)
+    gold = read_interactions(gold_uri, limit=limit)
     predictions = read_predictions(predictions_uri)
     db_ids = {interaction.db_id for interaction in gold}
     find_databases(databases_uri, cache_dir=cache_dir).check(db_ids)
