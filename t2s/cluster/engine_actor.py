@@ -125,7 +125,7 @@ class EngineActor:
         driver_id: str,
     ) -> None:
         process_env.adopt(variables)
-        self._log = LogRelay(f"engine {ray.get_runtime_context().get_actor_id()[-6:]}")
+        self._log = LogRelay(f"engine {ray.get_runtime_context().get_actor_id()[:6]}")
         self._log.install(log_level)
         self._make = lambda on_turn: make_runner(config, plan_digest, driver_id, on_turn)
         self._desk = desk

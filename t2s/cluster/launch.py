@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 DRIVERS = {"predict": "t2s.cluster.predict_driver:drive"}
 """What the real driver of a job calls, with its settings and a `RemoteStop`."""
 
+CONNECT_TIMEOUT_S = 10.0
 POLL_S = 0.5
 STOP_GRACE_S = 17.0
 """Of the 20 s that a stopped job has, what the driver gets; its engines get less (`shard_pool`)."""
@@ -77,6 +80,7 @@ class RemoteStop:
     """A stop as the real driver sees it; the launcher asks for it through the `JobDriver`."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._requested = False
         self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
 
@@ -87,21 +91,26 @@ class RemoteStop:
 
     def add_callback(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
         """Have `callback` called in `loop` when it comes (at once if it has come)."""
-        self._callbacks.append((loop, callback))
-        if self._requested:
-            loop.call_soon_threadsafe(callback)
+        with self._lock:
+            self._callbacks.append((loop, callback))
+            if self._requested:
+                loop.call_soon_threadsafe(callback)
 
     def request(self) -> None:
         """Ask for a stop; again is no harm."""
-        if not self._requested:
+        with self._lock:
+            listening = [] if self._requested else self._callbacks
             self._requested = True
-            for loop, callback in self._callbacks:
+            for loop, callback in listening:
                 if not loop.is_closed():
                     loop.call_soon_threadsafe(callback)
 
 
 class JobDriver:
-    """The real driver of one job, as a Ray actor with an event loop; the work has a thread of its own."""
+    """The real driver of one job, a Ray actor of two threads: one works, one hears of a stop and gives the log away.
+
+    No event loop: Ray Data waits for objects in ways that Ray complains of in an actor that has one.
+    """
 
     def __init__(self, log_level: str, variables: Mapping[str, str]) -> None:
         process_env.adopt(variables)
@@ -109,17 +118,14 @@ class JobDriver:
         self._log = LogRelay()
         self._log.install(log_level)
 
-    async def run(self, job: str, settings: JobSettings) -> _End:
-        """Do the job's work to its end."""
-        return await asyncio.to_thread(self._run, job, settings)
-
-    async def poll(self, stop: bool) -> list[logging.LogRecord]:
+    def poll(self, stop: bool) -> list[logging.LogRecord]:
         """The log since the last call; asks for a stop if `stop`."""
         if stop:
             self._stop.request()
         return self._log.take()
 
-    def _run(self, job: str, settings: JobSettings) -> _End:
+    def run(self, job: str, settings: JobSettings) -> _End:
+        """Do the job's work to its end."""
         module, _, function = DRIVERS[job].partition(":")
         try:
             getattr(importlib.import_module(module), function)(settings, self._stop)
@@ -168,7 +174,10 @@ def connect(address: str | None) -> None:
     """
     if ray.is_initialized():
         return
-    where = address or "the cluster of this machine (ray.address is not set)"
+    address = address or process_env.ray_addresses().get("RAY_ADDRESS")
+    where = address or "the cluster of this machine (neither ray.address nor RAY_ADDRESS is set)"
+    if address is not None and address != "auto":
+        _knock(address)
     try:
         ray.init(address=address or "auto", configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
@@ -179,6 +188,19 @@ def connect(address: str | None) -> None:
                 "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
             ) from error
         raise ClusterError(f"{where}: wanted a running Ray cluster, found: {told(error)}") from error
+
+
+def _knock(address: str) -> None:
+    """Fail within 10 s where nothing listens: `ray.init` tries for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise ClusterError(
+            f"{address}: wanted HOST:PORT of a running Ray cluster (port 6379), or a job submitted to it"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(f"{address}: wanted a running Ray cluster, found no answer ({error})") from error
 
 
 class _Launch:
@@ -233,7 +255,7 @@ class _Launch:
     def _new_driver(self) -> Any:
         runtime_env = {"py_executable": self._config.py_executable} if self._config.py_executable else None
         actor_class = ray.remote(
-            num_cpus=0, resources={self._config.resource: RESOURCE_SHARE}, runtime_env=runtime_env, max_restarts=0
+            num_cpus=0, resources={self._config.resource: RESOURCE_SHARE}, runtime_env=runtime_env, max_concurrency=2
         )(JobDriver)
         return actor_class.remote(self._settings.log_level, process_env.carried())
 

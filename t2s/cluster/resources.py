@@ -67,7 +67,7 @@ def wait_until_placeable(wanted: Mapping[str, float], purpose: str, wait_s: floa
 def _wait(demand: PlacementGroup, wanted: Mapping[str, float], purpose: str, wait_s: float, stop: Stop) -> None:
     began = time.monotonic()
     next_report_s = REPORT_INTERVAL_S
-    while not demand.wait(timeout_seconds=0.5):
+    while not demand.wait(timeout_seconds=1):  # whole seconds: Ray cuts the rest off
         waited_s = time.monotonic() - began
         if stop.requested:
             raise Stopped(f"stopped while waiting for {_amounts(wanted)} for {purpose}")

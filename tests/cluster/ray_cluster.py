@@ -10,6 +10,7 @@ Every process that it starts is a `ray start --block`, or descends from one. `cl
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -28,6 +29,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.servers import free_ports
+
+_LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 
 _NODE_PORTS = (
@@ -66,7 +70,7 @@ class RayCluster:
             **(environment or {}),
         }
         self._starters: list[subprocess.Popen[bytes]] = []
-        self._ports = iter(free_ports(40))
+        self._ports = iter(free_ports(2 + 3 * len(_NODE_PORTS)))
         self._gcs_port = next(self._ports)
         self._dashboard_port = next(self._ports)
         head = [
@@ -131,7 +135,7 @@ class RayCluster:
 
     def processes(self) -> list[int]:
         """Ids of all processes that descend from the nodes."""
-        parents = {int(entry.name): _parent(entry) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+        parents = {pid: parent_of(pid) for pid in map(int, filter(str.isdecimal, os.listdir("/proc")))}
         found = [starter.pid for starter in self._starters if starter.pid in parents]
         for pid in found:  # grows while it is walked: children stand behind their parents
             found += [child for child, parent in parents.items() if parent == pid]
@@ -168,6 +172,9 @@ class RayCluster:
             "--disable-usage-stats",
             f"--num-cpus={num_cpus}",
             "--object-store-memory=80000000",
+            # Workers take ports that the system gives them: by default Ray claims 10002 to 19999 for them.
+            "--min-worker-port=0",
+            "--max-worker-port=0",
             f"--resources={json.dumps(dict(resources))}",
             *(f"--{name}={next(self._ports)}" for name in _NODE_PORTS),
             *options,
@@ -181,6 +188,7 @@ class RayCluster:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=_die_with_parent,
                 )
             )
 
@@ -207,16 +215,9 @@ def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None
         time.sleep(0.1)
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+def _die_with_parent() -> None:
+    # A test process that is killed runs no fixture's end; Ray's own processes die with their `ray start --block`.
+    _LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _own_ip() -> str:
@@ -245,8 +246,9 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def _parent(entry: Path) -> int:
+def parent_of(pid: int) -> int:
+    """The process that it descends from; 0 when it has ended."""
     try:
-        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
