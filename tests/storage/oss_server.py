@@ -50,6 +50,10 @@ class OssServer:
     def objects(self) -> dict[str, bytes]:
         return self._server.objects
 
+    @property
+    def num_requests(self) -> int:
+        return self._server.num_requests
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -69,8 +73,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a refusal is counted while a put holds it
         self.versioned = False
+        self.num_requests = 0
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients close connections as they like."""
@@ -82,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Keep quiet."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        with self.server.lock:
+            self.server.num_requests += 1
 
     def _target(self) -> tuple[str, dict[str, list[str]]]:
         split = urlsplit(self.path)

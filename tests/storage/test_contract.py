@@ -15,6 +15,7 @@ import pytest
 
 from t2s.errors import ObjectMissing, StorageError
 from t2s.storage import Store, open_store
+from t2s.storage.local import LocalStore
 
 UNICODE_KEYS = ["database/购书平台.sqlite", "库/注册资本（万）.json", "a b/+&=#?%20.txt", "e\u0301.db", "𠮷/x"]
 BAD_KEYS = ["", "/a", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "a\\..\\b", "a\0b", "a\nb", "a/.t2s-tmp-1"]
@@ -85,13 +86,14 @@ def test_the_first_creation_wins_and_stays(store: Store) -> None:
 
 
 def test_of_eight_that_create_at_once_exactly_one_wins(store: Store) -> None:
+    rounds = 200 if isinstance(store, LocalStore) else 3  # SeaweedFS backs off for seconds where many write one key
     with ThreadPoolExecutor(8) as pool:
-        for number in range(3):
+        for number in range(rounds):
             key, barrier = f"race/{number}", threading.Barrier(8)
             wins = list(pool.map(lambda n, k=key, b=barrier: _create_at(b, store, k, n), range(8)))
             assert wins.count(True) == 1
             assert store.read(key) == b"%d" % wins.index(True)
-    assert len(list(store.list())) == 3
+    assert len(list(store.list())) == rounds
 
 
 def _create_at(barrier: threading.Barrier, store: Store, key: str, number: int) -> bool:

@@ -270,7 +270,9 @@ def test_on_oss_the_other_header_makes_one_winner(tmp_path: Path, monkeypatch: p
         store.write("done", b"3")
         assert store.read("done") == b"3", "plain writes still replace"
         sent = pickle.loads(pickle.dumps(store))
+        before = server.num_requests
         assert not sent.create("done", b"4")
+        assert server.num_requests == before + 2, "one to create, one to look who won: the way was sent along"
         (tmp_path / "file").write_bytes(os.urandom(20_000_000))
         digest = store.upload(tmp_path / "file", "模型")
         assert store.download("模型", tmp_path / "copy") == digest
@@ -305,7 +307,7 @@ FORKED = """
 import os, sys
 from t2s.storage import open_store
 store = open_store(sys.argv[1])
-store.probe()
+assert store.create("zero", b"0") and store.read("there") == b"1"  # its connections are open now
 children = []
 for number in range(3):
     pid = os.fork()
