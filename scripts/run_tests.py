@@ -43,6 +43,7 @@ class Part(NamedTuple):
         markers: pytest's -m expression. The expressions of a command's parts do not overlap.
         must_have_tests: Whether finding none is a failure.
         limit_s: After this the run is ended and counts as failed.
+        only_files_with: Collect only test files that hold this text: others may import what the environment lacks.
         options: More words for pytest.
     """
 
@@ -50,6 +51,7 @@ class Part(NamedTuple):
     markers: str
     must_have_tests: bool = True
     limit_s: float = 1500
+    only_files_with: str = ""
     options: tuple[str, ...] = ()
 
 
@@ -57,9 +59,15 @@ PARTS = {
     "default": Part("dev", f"not s3 and not cluster and not engine and {QUICK}"),
     "s3": Part("dev", f"s3 and not cluster and not engine and {QUICK}", must_have_tests=False),
     "cluster": Part("dev", f"cluster and not engine and {QUICK}", must_have_tests=False),
-    "engine": Part("predict-cpu", f"engine and {QUICK}", must_have_tests=False),
+    "engine": Part("predict-cpu", f"engine and {QUICK}", must_have_tests=False, only_files_with="mark.engine"),
     "slow": Part("dev", "slow and not engine and not containers and not gpu", must_have_tests=False, limit_s=3 * 3600),
-    "slow-engine": Part("predict-cpu", "slow and engine and not gpu", must_have_tests=False, limit_s=3 * 3600),
+    "slow-engine": Part(
+        "predict-cpu",
+        "slow and engine and not gpu",
+        must_have_tests=False,
+        limit_s=3 * 3600,
+        only_files_with="mark.engine",
+    ),
 }
 
 
@@ -96,6 +104,8 @@ def run_part(name: str, part: Part, python: Path, root: Path = ROOT, more: Seque
     junit.parent.mkdir(parents=True, exist_ok=True)
     junit.unlink(missing_ok=True)
     command = [str(python), "-m", "pytest", "-m", part.markers, f"--junitxml={junit}", *part.options, *more]
+    if part.only_files_with:
+        command += _files_with(part.only_files_with, root) or ["--collect-only", "--ignore-glob=*"]
     print(f"== {name}: {part.environment}, -m '{part.markers}'", flush=True)
     started = time.monotonic()
     notes = []
@@ -123,6 +133,11 @@ def run_part(name: str, part: Part, python: Path, root: Path = ROOT, more: Seque
     elif code == 5 and part.must_have_tests and not more:
         notes.append("found no test, and there must be some")
     return Result(passed, failed + len(notes), skipped, time.monotonic() - started, tuple(notes))
+
+
+def _files_with(text: str, root: Path) -> list[str]:
+    files = sorted((root / "tests").rglob("test_*.py"))
+    return [str(file.relative_to(root)) for file in files if text in file.read_text(encoding="utf-8")]
 
 
 def descendants(pid: int) -> Iterator[int]:

@@ -19,17 +19,22 @@ sys.path.insert(0, sys.argv[1])
 import run_tests
 run_tests.become_reaper()
 run_tests.end_leftovers.__defaults__ = (0.5,)
-part = run_tests.Part("any", "", must_have_tests=sys.argv[2] == "must", limit_s=float(sys.argv[3]))
+part = run_tests.Part(
+    "any", "", must_have_tests=sys.argv[2] == "must", limit_s=float(sys.argv[3]), only_files_with=sys.argv[4]
+)
 result = run_tests.run_part("default", part, Path(sys.executable), root=Path.cwd())
 print(run_tests.summary({"default": result}))
 sys.exit(1 if result.failed else 0)
 """
 
 
-def run_suite(folder: Path, code: str, *, must: bool = True, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
-    (folder / "test_it.py").write_text(code, encoding="utf-8")
+def run_suite(
+    folder: Path, code: str, *, must: bool = True, limit_s: float = 60, only_files_with: str = ""
+) -> subprocess.CompletedProcess[str]:
+    (folder / "tests").mkdir(exist_ok=True)
+    (folder / "tests" / "test_it.py").write_text(code, encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-c", DRIVER, str(SCRIPT.parent), "must" if must else "may", str(limit_s)],
+        [sys.executable, "-c", DRIVER, str(SCRIPT.parent), "must" if must else "may", str(limit_s), only_files_with],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -96,6 +101,15 @@ def test_finding_no_test_is_a_failure_only_where_there_must_be_some(tmp_path: Pa
     may = run_suite(tmp_path, "", must=False)
     assert (last_line(may), may.returncode) == ("0 passed, 0 failed, 0 skipped", 0)
     assert re.search(r"^default +no tests", may.stdout, re.MULTILINE)
+
+
+def test_only_files_with_the_marker_are_imported_where_others_would_miss_a_package(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_of_another_environment.py").write_text("import no_such_module", encoding="utf-8")
+    done = run_suite(tmp_path, "# mark.engine\ndef test_passes(): pass", only_files_with="mark.engine")
+    assert (last_line(done), done.returncode) == ("1 passed, 0 failed, 0 skipped", 0)
+    none = run_suite(tmp_path, "def test_passes(): pass", only_files_with="mark.engine", must=False)
+    assert (last_line(none), none.returncode) == ("0 passed, 0 failed, 0 skipped", 0)
 
 
 def test_a_run_over_its_limit_is_ended_and_counts_as_failed(tmp_path: Path) -> None:
