@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,8 @@ def connect(address: str | None, token: str | None) -> JobSubmissionClient:
     probe(url, headers(token))
     from ray.job_submission import JobSubmissionClient
 
+    for name in ("ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of uploads and closed sockets
     with as_cluster_errors(url):
         return JobSubmissionClient(url, headers=headers(token))
 

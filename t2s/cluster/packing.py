@@ -27,7 +27,7 @@ _LEFT_OUT_ANYWHERE = frozenset(
         ".pytest_cache", ".hypothesis", ".ipynb_checkpoints",
     }
 )  # fmt: skip
-_LEFT_OUT_AT_THE_TOP = frozenset({"data", "runs", "models"})
+LEFT_OUT_AT_THE_TOP = frozenset({"data", "runs", "models"})
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -66,7 +66,7 @@ def _files(folder: Path) -> Iterator[Path]:
             name
             for name in folder_names
             if name not in _LEFT_OUT_ANYWHERE
-            and not (here == Path(".") and name in _LEFT_OUT_AT_THE_TOP)
+            and not (here == Path(".") and name in LEFT_OUT_AT_THE_TOP)
             and not _is_ignored(here / name, patterns)
         ]
         for name in file_names:

@@ -15,13 +15,13 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2s import process_env
 from t2s.cluster import job_api, sealed
-from t2s.cluster.packing import pack
+from t2s.cluster.packing import LEFT_OUT_AT_THE_TOP, pack
 from t2s.errors import ClusterError, SettingsError, Stopped, T2SError
 from t2s.settings import JOB_SETTINGS, PredictSettings, ray_token
 
@@ -39,6 +39,7 @@ STOP_WAIT_S = 25
 RECONNECT_S = 300.0
 POLL_S = 0.5
 
+_STAY_HERE = {(name,) for name in LEFT_OUT_AT_THE_TOP}
 _OWN_NAME = re.compile(r"t2s-\w+-[0-9a-f]{8}-\d+")
 
 
@@ -75,6 +76,7 @@ def submit(
     settings = JOB_SETTINGS[job].load([config, *overrides])
     run_uri: str = settings.run_uri
     words = [*_words(job, config, folder, run_uri), *overrides]
+    _demand_packed(settings.resolved(), ())
     client = job_api.connect(address, ray_token())
     url = client.get_address()
     with job_api.as_cluster_errors(url), tempfile.TemporaryDirectory() as temporary:
@@ -220,6 +222,18 @@ def _words(job: str, config: str, folder: Path, run_uri: str) -> list[str]:
     if not path.is_relative_to(root):
         raise SettingsError(f"{config}: wanted a settings file inside the working directory {root}, which the job gets")
     return [script.as_posix(), path.relative_to(root).as_posix()]
+
+
+def _demand_packed(values: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """Refuse what the settings read from folders that stay here."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _demand_packed(value, (*path, key))
+        elif key.endswith("_uri") and isinstance(value, str) and Path(value).parts[:1] in _STAY_HERE:
+            raise SettingsError(
+                f"{'.'.join((*path, key))}: wanted s3://… or a path that all nodes share, found {value!r}: "
+                f"{Path(value).parts[0]}/ is not packed for the cluster"
+            )
 
 
 def _entrypoint(py_executable: str | None, words: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -24,12 +25,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-from tests.servers import free_ports
 
 _LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +106,7 @@ class RayCluster:
         """Start one more node and wait until the cluster counts it."""
         self._start([f"--address={self.gcs_address}"], resources, num_cpus)
         count = len(self._starters)
-        wait_for(lambda: self.num_nodes() == count, 60, f"{count} nodes")
+        wait_for(lambda: self.num_nodes() == count, 180, f"{count} nodes")
 
     def num_nodes(self) -> int:
         """Live nodes."""
@@ -203,7 +202,7 @@ class RayCluster:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return False
 
-        wait_for(is_up, 90, "the head of the cluster")
+        wait_for(is_up, 240, "the head of the cluster")
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -228,6 +227,20 @@ def _own_ip() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on at any of this machine's addresses; below those that the system gives away."""
+    ports: list[int] = []
+    with ExitStack() as held:
+        while len(ports) < number:
+            port = random.SystemRandom().randrange(22_100, 31_900)
+            try:
+                held.enter_context(socket.create_server(("", port)))
+            except OSError:
+                continue
+            ports.append(port)
+    return ports
 
 
 def is_alive(pid: int) -> bool:

@@ -16,9 +16,9 @@ import pytest
 from tests.cluster.ray_cluster import RayCluster, command_of, parent_of, wait_for
 from tests.small_dataset import write_dataset
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
-START_S = 90
+START_S = 200
 ON_RAY = ("executor.kind=ray", "ray.num_cpus_per_engine=0.1", "ray.wait_for_resources_s=90")
 
 
@@ -27,7 +27,7 @@ def predict(cluster: RayCluster, dataset: Path, run: Path, *settings: str, **var
     return cluster.driver("jobs/predict.py", *words, environment=variables)
 
 
-def ended(job: subprocess.Popen[str], timeout_s: float = 200) -> str:
+def ended(job: subprocess.Popen[str], timeout_s: float = 400) -> str:
     """What it printed, to its end."""
     try:
         return job.communicate(timeout=timeout_s)[0]
