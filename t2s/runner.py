@@ -7,6 +7,7 @@ an actor of the Ray pool has one.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from t2s.admission import AdmissionGate
 from t2s.answering import AliveEngine, Answered, Answerer, measurement, prediction
 from t2s.engine import Engine, EngineConfig, EngineInfo, open_engine
-from t2s.errors import EngineDead
+from t2s.errors import EngineDead, EngineError
 from t2s.ledger import Attempt, ShardLedger
 from t2s.model_folder import resolve_model
 from t2s.predict_config import PredictConfig
@@ -26,6 +27,9 @@ from t2s.storage import open_store
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+MAX_STARTS = 3
+"""Starts of an engine in a row; each takes up to minutes."""
 
 
 class ShardResult(NamedTuple):
@@ -63,6 +67,7 @@ class ShardRunner:
         self._alive: AliveEngine | None = None
         self._starting = asyncio.Lock()
         self._quarantine = _Quarantine()
+        self._was_alive = False
         self._num_arriving = 0
         self._all_arrived = asyncio.Event()
         self._all_arrived.set()
@@ -71,13 +76,7 @@ class ShardRunner:
         """Start the engine if it is not running; safe to call from several coroutines."""
         async with self._starting:
             if self._alive is None:
-                model, adapter = await asyncio.to_thread(self._resolve)
-                engine = self._make_engine(self._config.engine, model, adapter)
-                try:
-                    info = await engine.start()
-                except BaseException:
-                    await engine.close()
-                    raise
+                engine, info = await self._start_engine()
                 self._alive = AliveEngine(engine, info, AdmissionGate(info, self._config.max_interactions))
                 logger.info(
                     "engine %s %s ready: context %d tokens, KV cache %s tokens, at most %d interactions at once",
@@ -85,6 +84,24 @@ class ShardRunner:
                     self._alive.gate.max_interactions,
                 )  # fmt: skip
             return self._alive.info
+
+    async def _start_engine(self) -> tuple[Engine, EngineInfo]:
+        model, adapter = await asyncio.to_thread(self._resolve)
+        for start in itertools.count(1):
+            engine = self._make_engine(self._config.engine, model, adapter)
+            try:
+                info = await engine.start()
+            except BaseException as error:
+                await engine.close()
+                # An engine that is killed while it starts can start again; one that never started will not.
+                again = isinstance(error, EngineDead) or (isinstance(error, EngineError) and self._was_alive)
+                if not again or start == MAX_STARTS:
+                    raise
+                logger.warning("the engine died while it started, trying again: %s", error)
+            else:
+                self._was_alive = True
+                return engine, info
+        raise AssertionError("unreachable: the last start returns or raises")
 
     def _resolve(self) -> tuple[str | None, str | None]:
         config = self._config
