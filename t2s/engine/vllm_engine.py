@@ -159,7 +159,7 @@ class VllmEngine:
         else:
             options["max_num_seqs"] = 256
         if self._adapter_path is not None:
-            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _lora_rank(self._adapter_path)}
+            options |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": adapter_rank(self._adapter_path)}
         parallel = self._config.vllm.get("tensor_parallel_size", 1) * self._config.vllm.get("pipeline_parallel_size", 1)
         if parallel > 1:
             # In a Ray actor vLLM would ask Ray for workers: beside the GPUs that the actor holds, out of the lifeline's
@@ -274,7 +274,7 @@ def check_options(options: dict[str, Any], names: set[str]) -> None:
         raise SettingsError("\n".join(problems))
 
 
-def _lora_rank(adapter_path: Path) -> int:
+def adapter_rank(adapter_path: Path) -> int:
     """The smallest of vLLM's ranks that the adapter fits into."""
     config = _read_json(adapter_path / "adapter_config.json")
     rank = max([config.get("r", 0), *config.get("rank_pattern", {}).values()])
