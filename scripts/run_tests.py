@@ -27,12 +27,18 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = "not containers and not slow and not gpu"
+TIDYING_S = 30.0  # what pytest gets to end the servers of its tests when it is interrupted
 LEFTOVER_GRACE_S = 15.0  # Ray's own processes need up to 10 s to notice that their driver has gone
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+class Terminated(Exception):
+    """SIGTERM came."""
 
 
 class Part(NamedTuple):
@@ -57,14 +63,13 @@ class Part(NamedTuple):
 
 PARTS = {
     "default": Part("dev", f"not s3 and not cluster and not engine and {QUICK}"),
-    "s3": Part("dev", f"s3 and not cluster and not engine and {QUICK}", must_have_tests=False),
-    "cluster": Part("dev", f"cluster and not engine and {QUICK}", must_have_tests=False),
-    "engine": Part("predict-cpu", f"engine and {QUICK}", must_have_tests=False, only_files_with="mark.engine"),
-    "slow": Part("dev", "slow and not engine and not containers and not gpu", must_have_tests=False, limit_s=3 * 3600),
+    "s3": Part("dev", f"s3 and not cluster and not engine and {QUICK}"),
+    "cluster": Part("dev", f"cluster and not engine and {QUICK}"),
+    "engine": Part("predict-cpu", f"engine and {QUICK}", only_files_with="mark.engine"),
+    "slow": Part("dev", "slow and not engine and not containers and not gpu", limit_s=3 * 3600),
     "slow-engine": Part(
         "predict-cpu",
         "slow and engine and not gpu",
-        must_have_tests=False,
         limit_s=3 * 3600,
         only_files_with="mark.engine",
     ),
@@ -118,9 +123,12 @@ def run_part(name: str, part: Part, python: Path, root: Path = ROOT, more: Seque
         process.kill()
         process.wait()
         ended = True
-    except KeyboardInterrupt:  # pytest got the terminal's Ctrl-C as well and is tidying up
-        process.wait()
-        end_leftovers()
+    except (KeyboardInterrupt, Terminated) as stop:
+        if isinstance(stop, Terminated):  # a terminal's Ctrl-C reaches pytest by itself; two of them would be too many
+            process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(TIDYING_S)
+        end_leftovers(0)
         raise
     notes += [f"left a process behind: {line}" for line in end_leftovers()]
     code = process.returncode
@@ -192,6 +200,10 @@ def become_reaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
+def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
 def summary(results: dict[str, Result]) -> str:
     """The table of parts and, last, the one line that sums them up."""
     lines = [f"{'part':<12}{'passed':>7}{'failed':>8}{'skipped':>9}{'time':>11}"]
@@ -221,6 +233,7 @@ def main(words: Sequence[str]) -> int:
         )
         return 2
     become_reaper()
+    signal.signal(signal.SIGTERM, _raise_terminated)
     results = {}
     for name in names:
         python = ROOT / ".venvs" / PARTS[name].environment / "bin" / "python"
@@ -237,3 +250,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
+    except Terminated:
+        sys.exit(143)

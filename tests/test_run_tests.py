@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "run_tests.py"
 # Runs one part named "default" over the suite in the current folder, with this interpreter and a short patience.
 DRIVER = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import run_tests
 run_tests.become_reaper()
+run_tests.signal.signal(run_tests.signal.SIGTERM, run_tests._raise_terminated)
 run_tests.end_leftovers.__defaults__ = (0.5,)
 part = run_tests.Part(
     "any", "", must_have_tests=sys.argv[2] == "must", limit_s=float(sys.argv[3]), only_files_with=sys.argv[4]
@@ -134,6 +137,39 @@ def test_forgets_a_server():
     assert (last_line(done), done.returncode) == ("1 passed, 1 failed, 0 skipped", 1)
     assert "left a process behind" in done.stdout and "sleep 4321" in done.stdout
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists()
+
+
+def test_a_terminated_run_lets_its_tests_tidy_up_and_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text(
+        """
+import os, subprocess, time
+from pathlib import Path
+import pytest
+
+@pytest.fixture
+def server():
+    process = subprocess.Popen(["sleep", "4321"])
+    Path("server").write_text(str(process.pid))
+    os.rename("server", "started")
+    yield
+    process.kill()
+    process.wait()
+    Path("tidied").touch()
+
+def test_hangs(server): time.sleep(600)
+""",
+        encoding="utf-8",
+    )
+    run = subprocess.Popen([sys.executable, "-c", DRIVER, str(SCRIPT.parent), "must", "300", ""], cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.05)
+    run.terminate()
+    assert run.wait(60) != 0
+    assert (tmp_path / "tidied").exists()
+    assert not Path(f"/proc/{(tmp_path / 'started').read_text()}").exists()
 
 
 @pytest.mark.parametrize("words", [[], ["default", "nonsense"]])
