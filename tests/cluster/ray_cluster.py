@@ -33,6 +33,9 @@ from typing import Self
 _LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
 
+FAKE_HEAD_NODE_ID = "f" * 51 + "0" * 5
+"""What Ray calls the head where it is told that nodes are faked (RAY_FAKE_CLUSTER)."""
+
 _NODE_PORTS = (
     "node-manager-port", "object-manager-port", "ray-client-server-port", "dashboard-agent-listen-port",
     "dashboard-agent-grpc-port", "runtime-env-agent-port", "metrics-export-port",
@@ -44,7 +47,7 @@ class RayCluster:
 
     Args:
         head_resources: Custom resources of the head.
-        head_options: More options of `ray start --head`.
+        node_types: What an autoscaler can bring, one node of each: name -> resources. None: there is no autoscaler.
         environment: Laid over the cluster's environment.
         num_cpus: Of the head.
     """
@@ -52,7 +55,7 @@ class RayCluster:
     def __init__(
         self,
         head_resources: Mapping[str, float] | None = None,
-        head_options: Sequence[str] = (),
+        node_types: Mapping[str, Mapping[str, float]] | None = None,
         environment: Mapping[str, str] | None = None,
         num_cpus: int = 2,
     ) -> None:
@@ -68,21 +71,11 @@ class RayCluster:
             "PYTHONUNBUFFERED": "1",
             **(environment or {}),
         }
+        if node_types is not None:
+            self._environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         self._starters: list[subprocess.Popen[bytes]] = []
-        self._ports = iter(free_ports(2 + 3 * len(_NODE_PORTS)))
-        self._gcs_port = next(self._ports)
-        self._dashboard_port = next(self._ports)
-        head = [
-            "--head",
-            f"--port={self._gcs_port}",
-            "--dashboard-host=127.0.0.1",
-            f"--dashboard-port={self._dashboard_port}",
-            f"--temp-dir={self.folder}",
-            *head_options,
-        ]
         try:
-            self._start(head, head_resources or {}, num_cpus)
-            self._wait_until_up()
+            self._persist(lambda: self._start_head(head_resources or {}, node_types, num_cpus))
         except BaseException:
             self.close()
             raise
@@ -104,9 +97,13 @@ class RayCluster:
 
     def add_node(self, resources: Mapping[str, float], num_cpus: int = 2) -> None:
         """Start one more node and wait until the cluster counts it."""
-        self._start([f"--address={self.gcs_address}"], resources, num_cpus)
-        count = len(self._starters)
-        wait_for(lambda: self.num_nodes() == count, 180, f"{count} nodes")
+        count = len(self._starters) + 1
+
+        def start() -> None:
+            self._start([f"--address={self.gcs_address}"], resources, num_cpus)
+            self._wait(lambda: self.num_nodes() == count, f"{count} nodes")
+
+        self._persist(start)
 
     def num_nodes(self) -> int:
         """Live nodes."""
@@ -175,7 +172,7 @@ class RayCluster:
             "--min-worker-port=0",
             "--max-worker-port=0",
             f"--resources={json.dumps(dict(resources))}",
-            *(f"--{name}={next(self._ports)}" for name in _NODE_PORTS),
+            *(f"--{name}={port}" for name, port in zip(_NODE_PORTS, free_ports(len(_NODE_PORTS)), strict=True)),
             *options,
         ]
         with open(self.folder / f"node-{len(self._starters)}.log", "wb") as log:
@@ -191,18 +188,52 @@ class RayCluster:
                 )
             )
 
-    def _wait_until_up(self) -> None:
+    def _start_head(
+        self, resources: Mapping[str, float], node_types: Mapping[str, Mapping[str, float]] | None, num_cpus: int
+    ) -> None:
+        self._gcs_port, self._dashboard_port = free_ports(2)
+        options = [
+            "--head",
+            f"--port={self._gcs_port}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self._dashboard_port}",
+            f"--temp-dir={self.folder}",
+        ]
+        if node_types is not None:
+            autoscaling = self.folder / "autoscaling.yaml"
+            autoscaling.write_text(json.dumps(_autoscaling(node_types, self.gcs_address)), encoding="utf-8")
+            options.append(f"--autoscaling-config={autoscaling}")
+        self._start(options, resources, num_cpus)
+
         def is_up() -> bool:
-            starter = self._starters[0]
-            if starter.poll() is not None:
-                raise RuntimeError((self.folder / "node-0.log").read_text(encoding="utf-8", errors="replace"))
             try:
                 # The job API answers last of all: it needs the head's agent.
                 return self.num_nodes() == 1 and self.get("/api/jobs/") == b"[]"
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return False
 
-        wait_for(is_up, 240, "the head of the cluster")
+        self._wait(is_up, "the head of the cluster")
+
+    def _persist(self, start: Callable[[], None]) -> None:
+        """Start a node, on a busy machine again: Ray gives up after 30 s, and a port can be taken meanwhile."""
+        for tries_left in (2, 1, 0):
+            try:
+                return start()
+            except RuntimeError:
+                if not tries_left:
+                    raise
+                self._starters.pop().wait()
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for what the node that was started last brings; `RuntimeError` with its log if it ends."""
+        starter, log = self._starters[-1], self.folder / f"node-{len(self._starters) - 1}.log"
+
+        def holds() -> bool:
+            if starter.poll() is not None:
+                raise RuntimeError(log.read_text(encoding="utf-8", errors="replace"))
+            return condition()
+
+        wait_for(holds, 240, what)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -227,6 +258,36 @@ def _own_ip() -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
+
+
+def _autoscaling(node_types: Mapping[str, Mapping[str, float]], gcs_address: str) -> dict[str, object]:
+    """Configuration of Ray's autoscaler with the provider that starts more nodes on this machine."""
+    workers = {
+        name: {"resources": {**resources, "object_store_memory": 80_000_000}, "node_config": {}, "max_workers": 1}
+        for name, resources in node_types.items()
+    }
+    commands = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+    return {
+        "cluster_name": "t2s-test",
+        "max_workers": len(workers),
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": gcs_address,
+            "head_node_id": FAKE_HEAD_NODE_ID,
+            "launch_multiple": True,
+        },
+        "head_node_type": "ray.head.default",
+        "available_node_types": {
+            "ray.head.default": {"resources": {}, "node_config": {}, "max_workers": 0},
+            **workers,
+        },
+        "idle_timeout_minutes": 5,
+        "upscaling_speed": 1.0,
+        "file_mounts_sync_continuously": False,
+        **{f"{name}_commands": [] for name in commands},
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+    }
 
 
 def free_ports(number: int) -> list[int]:
