@@ -62,7 +62,10 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "default": Part("dev", f"not s3 and not cluster and not engine and {QUICK}"),
+    # Two at a time: a third of the default tests' time is waiting. The others' servers and engines take a machine each.
+    "default": Part(
+        "dev", f"not s3 and not cluster and not engine and {QUICK}", options=("-n", "2", "--dist", "worksteal")
+    ),
     "s3": Part("dev", f"s3 and not cluster and not engine and {QUICK}"),
     "cluster": Part("dev", f"cluster and not engine and {QUICK}"),
     "engine": Part("predict-cpu", f"engine and {QUICK}", only_files_with="mark.engine"),
