@@ -44,7 +44,8 @@ STOP_GRACE_S = 17.0
 """Of the 20 s that a stopped job has, what the driver gets; its engines get less (`shard_pool`)."""
 
 MAX_DRIVER_DEATHS = 3
-"""A driver that dies so often dies of the job, not of its node."""
+STEADY_S = 600.0
+"""Drivers that die so often in a row, each before it was `STEADY_S` old, die of the job and not of their nodes."""
 
 
 class Stop(Protocol):
@@ -216,14 +217,17 @@ class _Launch:
         self._stop.add_callback(asyncio.get_running_loop(), self._stopping.set)
         num_deaths = 0
         while True:
+            began = time.monotonic()
             try:
                 end = await self._follow_one()
             except RayActorError as error:
-                num_deaths += 1
+                num_deaths = num_deaths + 1 if time.monotonic() - began < STEADY_S else 1
                 if self._stopping.is_set():
                     raise Stopped(f"{self._job} stopped; what was complete is committed") from error
                 if num_deaths >= MAX_DRIVER_DEATHS:
-                    raise ClusterError(f"{self._job}: the driver died {num_deaths} times: {told(error)}") from error
+                    raise ClusterError(
+                        f"{self._job}: the driver died {num_deaths} times in a row: {told(error)}"
+                    ) from error
                 logger.warning("the driver of %s died, starting it again: %s", self._job, told(error))
                 continue
             break

@@ -24,7 +24,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
@@ -161,9 +160,10 @@ class _Pool:
 
     def _dataset(self, shards: Sequence[Shard], engine_args: Mapping[str, Any]) -> ray.data.Dataset:
         _quieten_ray_data()
-        # One block a shard, put into the object store one by one: the driver keeps references only.
-        blocks = [ray.put(pa.table({"shard": [shard.model_dump_json()]})) for shard in shards]
-        return ray.data.from_arrow_refs(blocks).map_batches(
+        # One block a shard, so that a task is one shard. Not from_arrow_refs: for each block it starts a task of one
+        # whole CPU, to look at its schema, which never runs where other jobs hold all CPUs.
+        rows = [{"shard": shard.model_dump_json()} for shard in shards]
+        return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             EngineActor,
             fn_constructor_kwargs=dict(engine_args),
             batch_size=1,

@@ -89,6 +89,8 @@ def main(settings: PredictSettings, stop: StopSignal) -> None:
     """Run the pool; `limit` is the number of shards."""
     ray.init(address="auto", log_to_driver=False, logging_level="WARNING")
     stop.install()
+    others = ray.util.placement_group([{"CPU": 1.5}, {"CPU": 1.5}], strategy="STRICT_SPREAD")
+    assert others.wait(60), "other jobs leave half a CPU on each node: nothing but engines may want one"
     turns: list[str] = []
     assert settings.limit is not None
     execute = ray_executor(settings, FileRunner)

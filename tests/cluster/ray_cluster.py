@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 _LIBC = ctypes.CDLL(None)
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,13 +117,15 @@ class RayCluster:
             body: bytes = response.read()
         return body
 
-    def driver(self, *words: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start Python with these words on the head, its output in one pipe; the caller waits for it."""
+    def driver(
+        self, *words: str, environment: Mapping[str, str] | None = None, output: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        """Start Python with these words on the head, its output in one pipe or file; the caller waits for it."""
         return subprocess.Popen(
             [sys.executable, *words],
             cwd=ROOT,
             env={**self.environment, **(environment or {})},
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

@@ -40,11 +40,12 @@ def error_lines(output: str) -> list[str]:
 
 
 def rows(run: Path) -> list[tuple[Any, ...]]:
-    """What is committed, without the attempt's number in its name."""
+    """What is committed, without the attempts' numbers: (shard, its halves, its rows)."""
     found = []
-    for done in sorted(run.glob("predictions/*.done")):
-        attempt = json.loads(done.read_bytes())["attempt"]
-        found.append((done.stem, done.with_suffix(f".attempt-{attempt}").read_bytes()))
+    for path in sorted(run.glob("predictions/*.done")):
+        done = json.loads(path.read_bytes())
+        body = b"" if done["split"] else path.with_suffix(f".attempt-{done['attempt']}").read_bytes()
+        found.append((path.stem, done["split"], body))
     return found
 
 
@@ -52,11 +53,13 @@ def test_a_run_whose_driver_and_engine_are_killed_equals_an_undisturbed_local_on
     cluster: RayCluster, tmp_path: Path
 ) -> None:
     dataset = write_dataset(tmp_path / "dataset")
-    local = predict(cluster, dataset, tmp_path / "local")
-    assert "72 turns, 0 with an error" in ended(local)
+    # One interaction kills its engine each time: its shard is taken apart, its turns are errors, the rest goes on.
+    deadly = ("engine.scripted.die_on=第5组第1问", "max_error_rate=1", "limit=20")
+    local = predict(cluster, dataset, tmp_path / "local", *deadly)
+    assert "60 turns, 9 with an error" in ended(local)
 
     run = tmp_path / "on_ray"
-    job = predict(cluster, dataset, run, *ON_RAY, "engine.scripted.delay_s=0.4", "max_interactions=3")
+    job = predict(cluster, dataset, run, *deadly, *ON_RAY, "engine.scripted.delay_s=0.4", "max_interactions=3")
     wait_for(lambda: any(run.glob("predictions/*.done")), START_S, "a committed shard")
     [engine] = cluster.workers("ray::MapWorker")
     [driver] = cluster.workers("ray::JobDriver")
@@ -70,7 +73,7 @@ def test_a_run_whose_driver_and_engine_are_killed_equals_an_undisturbed_local_on
     assert "the driver of predict died, starting it again" in output
     assert rows(run) == rows(tmp_path / "local")
     assert (run / "predictions.json").read_bytes() == (tmp_path / "local" / "predictions.json").read_bytes()
-    assert "72 turns, 0 with an error" in output, "the driver's last lines arrive too"
+    assert "60 turns, 9 with an error" in output, "the driver's last lines arrive too"
     assert not cluster.workers("ray::JobDriver")
     assert json.loads((run / "predict" / "status.json").read_bytes())["state"] == "done"
 
