@@ -60,11 +60,11 @@ def headers(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def probe(url: str, with_headers: Mapping[str, str]) -> None:
+def probe(url: str, with_headers: Mapping[str, str], timeout_s: float = CONNECT_TIMEOUT_S) -> None:
     """Ask for Ray's version: the one question with a time limit, since Ray's client has none."""
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(f"{url}/api/version", headers=dict(with_headers)), timeout=CONNECT_TIMEOUT_S
+            urllib.request.Request(f"{url}/api/version", headers=dict(with_headers)), timeout=timeout_s
         ):
             return
     except urllib.error.HTTPError as error:

@@ -43,6 +43,9 @@ POLL_S = 0.5
 STOP_GRACE_S = 17.0
 """Of the 20 s that a stopped job has, what the driver gets; its engines get less (`shard_pool`)."""
 
+START_S = 180.0
+"""A driver's process and its imports: 5 s alone, 60 s on a node that is busy."""
+
 MAX_DRIVER_DEATHS = 3
 STEADY_S = 600.0
 """Drivers that die so often in a row, each before it was `STEADY_S` old, die of the job and not of their nodes."""
@@ -236,25 +239,37 @@ class _Launch:
 
     async def _follow_one(self) -> _End:
         driver = self._new_driver()
-        work = asyncio.ensure_future(_awaited(driver.run.remote(self._job, self._settings)))
-        poll: asyncio.Future[Any] | None = None
         try:
+            await self._started(driver)
+            work = asyncio.ensure_future(_awaited(driver.run.remote(self._job, self._settings)))
             while not work.done():
                 self._check_deadline()
-                if poll is None:
-                    poll = asyncio.ensure_future(_awaited(driver.poll.remote(self._stopping.is_set())))
-                # With an end: a driver on its way to its node answers nothing, and a stop must not wait for it.
-                await asyncio.wait([work, poll], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-                if poll.done():
-                    with suppress(RayActorError):  # `work` ends with the same error, or goes on
-                        say_again(poll.result())
-                    poll = None
-                    await asyncio.wait([work], timeout=POLL_S)
+                with suppress(RayActorError):  # `work` ends with the same error, or goes on
+                    say_again(await driver.poll.remote(self._stopping.is_set()))
+                await asyncio.wait([work], timeout=POLL_S)
             end: _End = work.result()
             say_again(await driver.poll.remote(False))
             return end
         finally:
             ray.kill(driver)
+
+    async def _started(self, driver: Any) -> None:
+        """Wait for the driver's process; without an end Ray itself tries again for ever where it cannot start."""
+        first_answer = asyncio.ensure_future(_awaited(driver.poll.remote(False)))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait([first_answer, stopped], timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if first_answer.done():
+            say_again(first_answer.result())
+        elif self._stopping.is_set():
+            raise Stopped(f"{self._job} stopped before its driver had started")
+        else:
+            interpreter = self._config.py_executable or "the node's own Python"
+            raise ClusterError(
+                f"{self._job}: the driver's process has not started within {START_S:.0f} s on a node with "
+                f"{self._config.resource}: wanted Ray {ray.__version__} and t2s in {interpreter} (ray.py_executable); "
+                "raylet.err on the node says what happened"
+            )
 
     def _new_driver(self) -> Any:
         runtime_env = {"py_executable": self._config.py_executable} if self._config.py_executable else None

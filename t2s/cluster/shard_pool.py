@@ -110,7 +110,8 @@ class _Pool:
         failure: T2SError | None = None
         while True:
             ended = self._read_to_end.done()  # asked before the rows are taken: then none can come after them
-            stop = stopping.is_set() or failure is not None
+            broken = ended and self._read_to_end.exception() is not None
+            stop = stopping.is_set() or failure is not None or broken
             report, num_open = await self.desk.drain.remote(stop)
             say_again(report.records)
             for measurement in report.measurements:
