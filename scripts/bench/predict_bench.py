@@ -3,14 +3,14 @@
     .venvs/predict-cpu/bin/python scripts/bench/predict_bench.py --interactions 24 --max-tokens 48
     (after `make demo`, which makes the environment, the sample and the small model)
 
-1. predict: the real `ShardRunner` (prompt, admission gate, extraction, commit to disk) with the real engine. What it sends,
-   token ids and lengths of the answers, is recorded for each interaction.
+1. predict: the real `ShardRunner` (prompt, admission gate, extraction, commit to disk) with the real engine. What it
+   sends, token ids and lengths of the answers, is recorded for each interaction.
 2. bare engine: the same ids to the same engine, each interaction's turns one after the other, windows of so many
    interactions at once; answers of exactly the recorded lengths. Nothing of ours in between.
 3. `transformers`, one question at a time: what the team's notebooks do.
 
-Passes of 1 and 2 take turns, with an empty prefix cache each, so that a machine that changes its speed changes both; the
-ratio is of the medians. Model loading is not counted anywhere.
+Passes of 1 and 2 take turns, with an empty prefix cache each, so that a machine that changes its speed changes both;
+the ratio is of the medians. Model loading is not counted anywhere.
 """
 
 from __future__ import annotations
