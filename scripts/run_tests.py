@@ -237,6 +237,8 @@ def main(words: Sequence[str]) -> int:
         return 2
     become_reaper()
     signal.signal(signal.SIGTERM, _raise_terminated)
+    # A script's `command &` starts with SIGINT ignored, and so would every process below it: tests of Ctrl-C would hang.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = {}
     for name in names:
         python = ROOT / ".venvs" / PARTS[name].environment / "bin" / "python"
