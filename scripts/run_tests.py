@@ -237,7 +237,7 @@ def main(words: Sequence[str]) -> int:
         return 2
     become_reaper()
     signal.signal(signal.SIGTERM, _raise_terminated)
-    # A script's `command &` starts with SIGINT ignored, and so would every process below it: tests of Ctrl-C would hang.
+    # A script's `command &` starts with SIGINT ignored, and so does all that it starts: tests of Ctrl-C would hang.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results = {}
     for name in names:
