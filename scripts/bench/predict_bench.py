@@ -205,7 +205,8 @@ async def main(arguments: argparse.Namespace) -> dict[str, Any]:
     passes: dict[str, list[Pass]] = {}
     try:
         await predict_pass(config, recorder, info)  # warms up kernels, tokenizer and disk; not counted
-        for _ in range(arguments.passes):
+        for number in range(arguments.passes):
+            print(f"pass {number + 1} of {arguments.passes}", file=sys.stderr, flush=True)
             passes.setdefault("t2s predict", []).append(await predict_pass(config, recorder, info))
             chains = list(recorder.chains.values())
             for window in arguments.windows:
