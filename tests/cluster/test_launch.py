@@ -74,7 +74,7 @@ def test_a_run_whose_driver_and_engine_are_killed_equals_an_undisturbed_local_on
     assert rows(run) == rows(tmp_path / "local")
     assert (run / "predictions.json").read_bytes() == (tmp_path / "local" / "predictions.json").read_bytes()
     assert "60 turns, 9 with an error" in output, "the driver's last lines arrive too"
-    assert not cluster.workers("ray::JobDriver")
+    wait_for(lambda: not cluster.workers("ray::JobDriver"), 30, "the end of the driver that Ray was told to kill")
     assert json.loads((run / "predict" / "status.json").read_bytes())["state"] == "done"
 
 
