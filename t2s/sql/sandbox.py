@@ -2,7 +2,7 @@
 
     with Sandbox(num_workers=2) as sandbox:
         sandbox.run(Path("database/中国城市.sqlite"), "SELECT 名称 FROM 城市 WHERE 人口 > 1000")
-        # Outcome(kind="rows", rows=(("北京",), ("上海",)), columns=1, message="", elapsed_s=0.0004, all_utf8=True)
+        # Outcome(kind="rows", rows=(("北京",), ("上海",)), names=("名称",), message="", elapsed_s=0.0004, all_utf8=True)
 
 A query runs in one of `num_workers` processes (worker.py says what holds it in there). SQLite looks at the clock
 between the steps of its virtual machine, never inside one C function (`instr(zeroblob(900000),
@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
             the deadline. `refused`: it wanted more than reading. `too_large`: rows, bytes, memory or the SQL itself.
             `crashed`: its process died. `empty_sql`: there was no statement.
         rows: The result for `rows`, else None.
-        columns: Columns of the result.
+        names: Names of its columns, as SQLite gives them.
         message: Why there are no rows; for people.
         elapsed_s: Seconds it took.
         all_utf8: False where a text was not UTF-8; its odd bytes stand in it as surrogate escapes.
@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
 
     kind: Kind
     rows: tuple[Row, ...] | None = None
-    columns: int = 0
+    names: tuple[str, ...] = ()
     message: str = ""
     elapsed_s: float = 0.0
     all_utf8: bool = True
@@ -201,7 +201,7 @@ class Sandbox:
         return Outcome(
             "rows",
             rows=tuple(tuple(row) for row in answer["rows"]),
-            columns=answer["columns"],
+            names=tuple(answer["names"]),
             elapsed_s=answer["elapsed_s"],
             all_utf8=answer.get("all_utf8", True),
         )

@@ -7,7 +7,7 @@ JSON,
 not pickle: whoever takes this process over must not thereby get the parent.
 
     {"op": "query", "database": path, "sql": …, "deadline_s": 10, "length_limit": 1000000}
-    -> {"kind": "rows", "rows": [[1, "北京"], …], "columns": 2, "elapsed_s": 0.001, "all_utf8": true, …}
+    -> {"kind": "rows", "rows": [[1, "北京"], …], "names": ["id", "名称"], "elapsed_s": 0.001, "all_utf8": true, …}
     {"op": "longest_row", "database": path}      -> {"kind": "rows", "rows": [[bytes]], …}
 
 TEXT that is not UTF-8 comes back with surrogate escapes (nothing is lost, nothing crashes) and `all_utf8` false. A BLOB
@@ -108,24 +108,24 @@ class _Database:
         self.connection.set_progress_handler(self._look_at_the_clock, _STEPS_BETWEEN_LOOKS)
         self.connection.set_authorizer(self._authorize)  # last: from here on not even we may use a PRAGMA
 
-    def query(self, sql: str, deadline: float, max_rows: int) -> tuple[list[tuple[Any, ...]], int]:
-        """Run one statement; rows and the number of columns, 0 where there was no statement."""
+    def query(self, sql: str, deadline: float, max_rows: int) -> tuple[list[tuple[Any, ...]], list[str]]:
+        """Run one statement; rows and the columns' names, none where there was no statement."""
         self.refused, self.timed_out, self.all_utf8 = None, False, True
         self.bytes_read = 0
         self._deadline = deadline
         cursor = self.connection.execute(sql)
         try:
-            columns = len(cursor.description or ())
+            names = [column[0] for column in cursor.description or ()]
             rows: list[tuple[Any, ...]] = []
             for row in cursor:
-                self.bytes_read += _VALUE_OVERHEAD_BYTES * columns
+                self.bytes_read += _VALUE_OVERHEAD_BYTES * len(names)
                 self.bytes_read += sum(len(value) for value in row if type(value) is bytes)
                 if len(rows) >= max_rows:
                     raise _TooLarge(f"more than {max_rows:,} rows")
                 if self.bytes_read > self._max_bytes:
                     raise _TooLarge(f"more than {self._max_bytes:,} bytes")
                 rows.append(row)
-            return rows, columns
+            return rows, names
         finally:
             cursor.close()
 
@@ -207,13 +207,13 @@ class _Worker:
                 longest = longest_row(request["database"])
             except (sqlite3.Error, MemoryError) as error:
                 return _answer("error", started, message=f"{type(error).__name__}: {error}")
-            return _answer("rows", started, rows=[(longest,)], columns=1)
+            return _answer("rows", started, rows=[(longest,)], names=["longest"])
         try:
             database = self._database(request["database"], request["length_limit"])
         except (sqlite3.Error, OSError) as error:
             return _answer("error", started, message=f"cannot open the database: {error}")
         try:
-            rows, columns = database.query(request["sql"], started + request["deadline_s"], self._settings["max_rows"])
+            rows, names = database.query(request["sql"], started + request["deadline_s"], self._settings["max_rows"])
         except MemoryError:
             message = f"needs more than {self._settings['memory_bytes']:,} bytes of memory"
             return _answer("too_large", started, message=message) | {"retire": True}
@@ -221,11 +221,11 @@ class _Worker:
             return _answer("too_large", started, message=str(error))
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError) as error:
             return _answer(_kind(error, database), started, message=database.refused or str(error))
-        if not columns:
+        if not names:
             if _COMMENTS.sub("", request["sql"]).strip(" \t\r\n\f;"):
                 return _answer("refused", started, message="a statement that is no query")
             return _answer("empty_sql", started, message="no statement")
-        return _answer("rows", started, rows=rows, columns=columns, all_utf8=database.all_utf8)
+        return _answer("rows", started, rows=rows, names=names, all_utf8=database.all_utf8)
 
     def _database(self, path: str, length_limit: int) -> _Database:
         stat = os.stat(path)

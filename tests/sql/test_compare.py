@@ -63,16 +63,16 @@ def test_two_results_are_the_same_or_not(
 
 
 def test_a_query_without_rows_equals_nothing_not_even_itself() -> None:
-    failed, empty = Outcome("error", message="no such table"), Outcome("rows", rows=(), columns=1)
+    failed, empty = Outcome("error", message="no such table"), Outcome("rows", rows=(), names=("a",))
     assert not same_result(failed, failed, ordered=False)
     assert not same_result(empty, failed, ordered=False)
-    assert same_result(empty, Outcome("rows", rows=(), columns=3), ordered=False)
+    assert same_result(empty, Outcome("rows", rows=(), names=("a", "b", "c")), ordered=False)
 
 
 def test_odd_bytes_are_left_out_of_the_comparison() -> None:
-    odd = Outcome("rows", rows=(("AB\udcffC", 1),), columns=2, all_utf8=False)
-    assert same_result(odd, Outcome("rows", rows=(("ABC", 1),), columns=2), ordered=True)
-    assert not same_result(odd, Outcome("rows", rows=(("ABD", 1),), columns=2), ordered=True)
+    odd = Outcome("rows", rows=(("AB\udcffC", 1),), names=("a", "b"), all_utf8=False)
+    assert same_result(odd, Outcome("rows", rows=(("ABC", 1),), names=("a", "b")), ordered=True)
+    assert not same_result(odd, Outcome("rows", rows=(("ABD", 1),), names=("a", "b")), ordered=True)
 
 
 def by_all_permutations(gold: Sequence[Row], predicted: Sequence[Row], ordered: bool) -> bool:

@@ -66,14 +66,14 @@ def test_a_query_gives_its_rows_with_the_types_of_sqlite(sandbox: Sandbox, datab
         ("北京", 2189.3, 7, b"\x00\xff", 9223372036854775807, float("inf")),
         ("上海", None, 7, b"\x00\xff", 9223372036854775807, float("inf")),
     )
-    assert outcome.columns == 6
+    assert len(outcome.names) == 6
     assert outcome.all_utf8
     assert 0 < outcome.elapsed_s < 20
 
 
 def test_an_empty_result_still_has_its_columns(sandbox: Sandbox, database: Path) -> None:
     outcome = sandbox.run(database, "SELECT 名称, 人口 FROM 城市 WHERE 0")
-    assert (outcome.kind, outcome.rows, outcome.columns) == ("rows", (), 2)
+    assert (outcome.kind, outcome.rows, len(outcome.names)) == ("rows", (), 2)
 
 
 def test_a_wrong_query_says_what_sqlite_says(sandbox: Sandbox, database: Path) -> None:
