@@ -77,7 +77,7 @@ def test_an_empty_result_still_has_its_columns(sandbox: Sandbox, database: Path)
 
 
 def test_a_wrong_query_says_what_sqlite_says(sandbox: Sandbox, database: Path) -> None:
-    assert sandbox.run(database, "SELECT 面积 FROM 城市")[:4] == ("error", None, 0, "no such column: 面积")
+    assert sandbox.run(database, "SELECT 面积 FROM 城市")[:4] == ("error", None, (), "no such column: 面积")
     assert "syntax error" in sandbox.run(database, "SELEC 1").message
 
 
