@@ -1,4 +1,4 @@
-"""One settings class per job, composed of the owners' configs, loaded from four places.
+"""What every job's settings have: loaded from four places, all that is wrong told at once.
 
     python jobs/predict.py configs/predict_sample.yaml engine.kind=scripted limit=3
 
@@ -20,20 +20,15 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from t2s import layers as sources
 from t2s import setting_keys
-from t2s.dataset import default_databases_uri
-from t2s.engine import EngineConfig
 from t2s.errors import SettingsError
 from t2s.layers import KeyPath, Layer
-from t2s.predict_config import PredictConfig
-from t2s.prompt import History
-from t2s.sql.sandbox import Limits
 
 PREFIX = "T2S_"
 
@@ -181,6 +176,8 @@ class JobSettings(BaseSettings):
     @classmethod
     def _own_variables(cls, environment: Mapping[str, str]) -> dict[str, str]:
         # All jobs of a container share one environment: what only another job knows is none of this one's business.
+        from t2s.settings.jobs import JOB_SETTINGS
+
         others = [other for other in JOB_SETTINGS.values() if other is not cls]
         return {
             name: value
@@ -214,116 +211,6 @@ class JobSettings(BaseSettings):
             if path[: len(target)] == target:
                 return (block, *path[len(target) :])
         return path
-
-
-class RayConfig(BaseModel):
-    """What the launcher asks of the cluster.
-
-    Attributes:
-        address: A running cluster's address; null: the one that this job was submitted to, or Ray's own default.
-        wait_for_resources_s: How long to wait for resources that can come.
-        resource: Custom resource of the nodes that have this job's environment.
-        num_gpus_per_engine: Null: as many as vLLM's parallel sizes need for `vllm`, else 1; 0 on a CPU cluster.
-        num_cpus_per_engine: CPUs that an engine's actor reserves.
-        py_executable: Absolute path of the interpreter on the workers, where it is not the driver's.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    address: str | None = None
-    wait_for_resources_s: float = Field(600.0, ge=0)
-    resource: str = "t2s_predict"
-    num_gpus_per_engine: float | None = Field(None, ge=0)
-    num_cpus_per_engine: float = Field(1.0, ge=0)
-    py_executable: str | None = None
-
-
-class PredictSettings(JobSettings, PredictConfig):
-    """The job `predict`: its `PredictConfig`, and what a cluster needs to know."""
-
-    model_config = JobSettings.model_config
-
-    job: ClassVar[str] = "predict"
-    blocks: ClassVar[Mapping[str, KeyPath]] = {"vllm": ("engine", "vllm")}
-    derived: ClassVar[Mapping[str, str]] = {"databases_uri": "(database/ beside the dataset)"}
-
-    ray: RayConfig = RayConfig()
-
-    @classmethod
-    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """`databases_uri` is `database/` beside the dataset's JSON file, unless it is given."""
-        return {"engine": {}, **_with_databases(values, "dataset_uri")}
-
-    @classmethod
-    def across_fields(cls, values: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """Every engine but the scripted one needs a model; parallel sizes must be countable."""
-        engine = values.get("engine", {})
-        if isinstance(engine, EngineConfig):
-            engine = engine.model_dump()
-        if not isinstance(engine, Mapping):
-            return
-        if engine.get("kind", "vllm") in ("vllm", "transformers") and engine.get("model_uri") is None:
-            text = "a model folder or the word sample (every engine.kind but scripted needs a model)"
-            yield _error(("engine", "model_uri"), text, engine.get("model_uri"))
-        options = engine.get("vllm")
-        for key in ("tensor_parallel_size", "pipeline_parallel_size"):
-            size = options.get(key, 1) if isinstance(options, Mapping) else 1
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                yield _error(("engine", "vllm", key), "a whole number of GPUs, at least 1", size)
-
-    @property
-    def num_gpus_per_engine(self) -> float:
-        """GPUs that one engine needs: `ray.num_gpus_per_engine`, or what the engine's own options say."""
-        if self.ray.num_gpus_per_engine is not None:
-            return self.ray.num_gpus_per_engine
-        if self.engine.kind == "scripted":
-            return 0
-        options = self.engine.vllm if self.engine.kind == "vllm" else {}
-        return int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
-
-
-class EvaluateSettings(JobSettings):
-    """The job `evaluate`; `run_uri` is the run that is scored, the report goes there.
-
-    Attributes:
-        gold_uri: Dataset with gold SQL: a JSON file, or a folder that holds exactly one.
-        databases_uri: Folder of SQLite databases; default: `database/` beside the gold file.
-        predictions_uri: Default: `<run_uri>/predictions.json`.
-        limit: Score only the first N interactions, as predict's `limit` takes them; null for all.
-        history: Which earlier SQL the model saw, printed with the score; null: what the run's predict job says.
-        num_workers: Queries that run at once; null: one per CPU.
-        limits: What one query may take.
-        cache_dir: This node's cache of databases from object storage.
-    """
-
-    job: ClassVar[str] = "evaluate"
-    derived: ClassVar[Mapping[str, str]] = {
-        "databases_uri": "(database/ beside the gold file)",
-        "predictions_uri": "(<run_uri>/predictions.json)",
-    }
-
-    gold_uri: str
-    databases_uri: str
-    predictions_uri: str
-    limit: int | None = Field(None, gt=0)
-    history: History | None = None
-    num_workers: int | None = Field(None, gt=0)
-    limits: Limits = Limits()
-    cache_dir: str = "~/.cache/t2s"
-
-    @classmethod
-    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Databases stand beside the gold file, predictions in the run, unless they are given."""
-        result = _with_databases(values, "gold_uri")
-        if result.get("predictions_uri") is None:
-            result["predictions_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/predictions.json"
-        return result
-
-
-JOB_SETTINGS: dict[str, type[JobSettings]] = {
-    settings_class.job: settings_class for settings_class in (PredictSettings, EvaluateSettings)
-}
-"""Every job that takes settings, by name."""
 
 
 def peek(config: str | None) -> dict[str, Any]:
@@ -381,15 +268,8 @@ class _LayerSource(PydanticBaseSettingsSource):
         return self._layer.values
 
 
-def _with_databases(values: Mapping[str, Any], dataset_key: str) -> dict[str, Any]:
-    result = dict(values)
-    if result.get("databases_uri") is None:
-        # Where the dataset itself is missing or wrong, that is the error to report, and not what follows from it.
-        result["databases_uri"] = default_databases_uri(str(result.get(dataset_key)))
-    return result
-
-
-def _error(path: KeyPath, wanted: str, found: Any) -> InitErrorDetails:
+def setting_error(path: KeyPath, wanted: str, found: Any) -> InitErrorDetails:
+    """An error for `across_fields`: which setting, what was wanted, what was found."""
     return InitErrorDetails(type=PydanticCustomError("across_fields", wanted), loc=path, input=found)
 
 
