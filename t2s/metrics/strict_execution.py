@@ -19,9 +19,9 @@ A figure of its own, for our own use; it never enters the official ones (executi
 
 "Within a billionth" is no equivalence: a ≈ b and b ≈ c, yet a and c may differ. So two multisets are the same if their
 rows can be paired, one to one, so that each pair is equal. Rows that could be equal are gathered first, by their exact
-values and by runs of neighbouring numbers; inside such a group, nearly always of one row, rows are paired as sorted, and
-where that fails a matching by augmenting paths decides. Results built to make that long are given up, as different,
-after 2 million comparisons of rows: some 3 s.
+values and by runs of neighbouring numbers. Inside such a group, nearly always of one row, they are paired as sorted, or
+else a matching by augmenting paths decides. Results built to make that long are given up, as different, after 2 million
+comparisons of rows: some 3 s.
 """
 
 from __future__ import annotations
