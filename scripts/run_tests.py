@@ -64,17 +64,24 @@ class Part(NamedTuple):
 PARTS = {
     # Two at a time: a third of the default tests' time is waiting. The others' servers and engines take a machine each.
     "default": Part(
-        "dev", f"not s3 and not cluster and not engine and {QUICK}", options=("-n", "2", "--dist", "worksteal")
+        "dev",
+        f"not s3 and not cluster and not engine and not train and not browser and {QUICK}",
+        options=("-n", "2", "--dist", "worksteal"),
     ),
-    "s3": Part("dev", f"s3 and not cluster and not engine and {QUICK}"),
-    "cluster": Part("dev", f"cluster and not engine and {QUICK}"),
+    "s3": Part("dev", f"s3 and not cluster and not engine and not train and not browser and {QUICK}"),
+    "cluster": Part("dev", f"cluster and not engine and not train and {QUICK}"),
+    "browser": Part("dev", f"browser and not engine and not train and {QUICK}"),
     "engine": Part("predict-cpu", f"engine and {QUICK}", only_files_with="mark.engine"),
-    "slow": Part("dev", "slow and not engine and not containers and not gpu", limit_s=3 * 3600),
+    "train": Part("train", f"train and not engine and {QUICK}", only_files_with="mark.train"),
+    "slow": Part("dev", "slow and not engine and not train and not containers and not gpu", limit_s=3 * 3600),
     "slow-engine": Part(
         "predict-cpu",
         "slow and engine and not gpu",
         limit_s=3 * 3600,
         only_files_with="mark.engine",
+    ),
+    "slow-train": Part(
+        "train", "slow and train and not engine and not gpu", limit_s=3 * 3600, only_files_with="mark.train"
     ),
 }
 

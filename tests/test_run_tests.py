@@ -176,4 +176,4 @@ def test_hangs(server): time.sleep(600)
 def test_words_that_name_no_part_are_refused_with_the_parts_there_are(words: list[str]) -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "default, s3, cluster, engine" in done.stderr
+    assert "default, s3, cluster, browser, engine, train" in done.stderr
