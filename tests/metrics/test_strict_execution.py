@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2s.metrics.strict_execution import outer_query_orders, same_value, strict_same_result
@@ -174,6 +174,7 @@ def _near_tables(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     return gold, list(draw(st.permutations(predicted)))
 
 
+@settings(deadline=None)
 @given(_near_tables())
 def test_rows_are_paired_whenever_some_pairing_exists(tables: tuple[list[Row], list[Row]]) -> None:
     gold, predicted = tables
