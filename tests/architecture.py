@@ -46,8 +46,8 @@ OWNERS = {
     "torch": ENGINES,
     "llamafactory": ("t2s/training/*",),
     "ray": ("t2s/cluster/*",),
-    "boto3": ("t2s/storage/s3.py",),
-    "botocore": ("t2s/storage/s3.py",),
+    "boto3": ("t2s/storage/s3.py", "t2s/storage/s3_client.py"),
+    "botocore": ("t2s/storage/s3.py", "t2s/storage/s3_client.py"),
 }
 
 MAX_LINES, MAX_JOB_LINES = 400, 59

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from t2s.errors import SettingsError
+from t2s.storage.ranges import OnBytes
 
 
 class ObjectInfo(NamedTuple):
@@ -50,10 +51,10 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Delete an object; nothing happens if there is none."""
 
-    def upload(self, path: Path, key: str) -> str:
+    def upload(self, path: Path, key: str, on_bytes: OnBytes | None = None) -> str:
         """Store a local file, of any size; returns its sha256 (hex)."""
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, on_bytes: OnBytes | None = None) -> str:
         """Fetch an object into a local file, whole or not at all; returns its sha256 (hex)."""
 
     def probe(self) -> None:

@@ -21,8 +21,7 @@ from t2s.errors import StorageError
 from t2s.storage import ObjectInfo
 from t2s.storage.keys import check_key, check_prefix, is_own, own_name
 from t2s.storage.os_errors import told
-
-_BLOCK_BYTES = 1 << 20
+from t2s.storage.ranges import BLOCK_BYTES, OnBytes
 
 # What file systems without hard links answer (FAT, some network and FUSE mounts).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
@@ -119,20 +118,20 @@ class LocalStore:
             if path.is_file() or path.is_symlink():
                 path.unlink(missing_ok=True)
 
-    def upload(self, path: Path, key: str) -> str:
+    def upload(self, path: Path, key: str, on_bytes: OnBytes | None = None) -> str:
         """Store a local file, of any size; returns its sha256 (hex)."""
         target = self.path(key)
         with told("read", path), path.open("rb") as source, self._new_file(target) as (temporary, file):
-            digest = _copy(source, file)
+            digest = _copy(source, file, on_bytes)
             _flush(file)
             os.replace(temporary, target)
         return digest
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, on_bytes: OnBytes | None = None) -> str:
         """Fetch an object into a local file, whole or not at all; returns its sha256 (hex)."""
         origin = self.path(key)
         with told("read", origin), origin.open("rb") as source, self._new_file(path) as (temporary, file):
-            digest = _copy(source, file)
+            digest = _copy(source, file, on_bytes)
             _flush(file)
             os.replace(temporary, path)
         return digest
@@ -188,11 +187,13 @@ def _walk(folder: Path, prefix: str, start: str, above: tuple[tuple[int, int], .
                 yield ObjectInfo(prefix + entry.name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
-def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+def _copy(source: IO[bytes], target: IO[bytes], on_bytes: OnBytes | None) -> str:
     digest = hashlib.sha256()
-    while block := source.read(_BLOCK_BYTES):
+    while block := source.read(BLOCK_BYTES):
         digest.update(block)
         target.write(block)
+        if on_bytes is not None:
+            on_bytes(len(block))
     return digest.hexdigest()
 
 

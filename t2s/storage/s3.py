@@ -3,67 +3,65 @@
     S3Store("s3://bucket/runs/first").write("predictions/a.jsonl", b"…")    ->    bucket: runs/first/predictions/a.jsonl
 
 Endpoint, region, credentials and CA file come from boto3's own variables (AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL,
-AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE, …) and from nowhere else. Transfers of files are
-boto3's transfer manager. Ours are three things: what is waited for and how long (`_Watch`, for every single request,
-parts of big files included), the create-only primitive and its proof (`create`, `probe`), and the errors (`_told`).
+AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE, …) and from nowhere else. Files go up by boto3's
+transfer manager and come down by ranged reads of our own, hashed on the way (`ranges`). Ours are besides: what is
+waited for and how long (`s3_client`, for every single request, parts of big files included), the create-only primitive
+and its proof (`create`, `probe`), and the errors (`_told`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
-import ssl
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-import boto3.session
 from boto3.s3.transfer import TransferConfig, create_transfer_manager
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    HTTPClientError,
-    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
-    ReadTimeoutError,
-    ResponseStreamingError,
     SSLError,
 )
-from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import RetriesExceededError
+from s3transfer.futures import TransferFuture
+from s3transfer.subscribers import BaseSubscriber
 
 from t2s.errors import AccessRefused, ObjectMissing, SettingsError, StorageError
 from t2s.storage import ObjectInfo
 from t2s.storage.keys import check_key, check_prefix, is_own, own_name
 from t2s.storage.os_errors import told
 from t2s.storage.patience import Patience
-from t2s.storage.s3_answers import Answer, Request, no_answer, no_credentials, refusal
+from t2s.storage.ranges import BLOCK_BYTES, OnBytes, fetch, sha256_of, unchanged
+from t2s.storage.s3_answers import (
+    Answer,
+    Request,
+    is_oss,
+    no_answer,
+    no_credentials,
+    parsed_answer,
+    refusal,
+    version,
+)
+from t2s.storage.s3_client import BROKEN_BODY, CreateWay, S3Clients, is_transient, reason
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 logger = logging.getLogger(__name__)
 
-CreateWay = Literal["If-None-Match", "x-oss-forbid-overwrite"]
-
-_TRANSFER = TransferConfig(num_download_attempts=10, preferred_transfer_client="classic")
-_OSS_DOMAIN = ".aliyuncs.com"
-
-# A body that broke off after its headers: outside of what botocore would send again.
-_BROKEN_BODY = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+_TRANSFER = TransferConfig(preferred_transfer_client="classic")
+_MAX_FETCHES = 3
+_REPLACED = 412  # what If-Match is answered with when the object is another one by now
 _NOT_SUPPORTED = {400, 501}
-_LOG_EVERY_S = 5.0
 
 
 class S3Store:
@@ -91,12 +89,8 @@ class S3Store:
         self._retry_budget_s = retry_budget_s
         self._probe_budget_s = probe_budget_s
         self._create_way: CreateWay | None = None
-        self._endpoint = "the endpoint"
         self._bucket_is_there = False
-        self._logged_at, self._is_waiting = 0.0, False
-        # By process: a forked child must share neither connections nor a lock that another thread held at the fork.
-        self._locks: dict[int, threading.Lock] = {}
-        self._clients: dict[tuple[int, float, CreateWay | None], S3Client] = {}
+        self._clients = S3Clients(self.uri)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.uri, self._retry_budget_s, self._probe_budget_s, self._create_way)
@@ -147,7 +141,7 @@ class S3Store:
                 for item in page.get("Contents", []):
                     key = item["Key"].removeprefix(self._prefix)
                     if not key.endswith("/") and not is_own(key):  # "folders" that web consoles make
-                        found.append(ObjectInfo(key, item["Size"], _version(item)))
+                        found.append(ObjectInfo(key, item["Size"], version(item)))
         return iter(sorted(found))  # SeaweedFS puts a/b before a-b, AWS behind it
 
     def delete(self, key: str) -> None:
@@ -155,33 +149,62 @@ class S3Store:
         with self._told("delete", key):
             self._client().delete_object(Bucket=self._bucket, Key=self._full(key))
 
-    def upload(self, path: Path, key: str) -> str:
+    def upload(self, path: Path, key: str, on_bytes: OnBytes | None = None) -> str:
         """Store a local file, of any size; returns its sha256 (hex)."""
         full = self._full(key)
-        # In this order: some of botocore's errors are OSErrors too, and must not pass for the local file's.
-        with told("read", path), self._told("write", key):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # In this order: some of botocore's errors are OSErrors too, and must not pass for the local file's. The file is
+        # read twice, side by side and from the page cache: 512 MB take 4.3 s, of which the sha256 alone would be 0.3.
+        with told("read", path), self._told("write", key), unchanged(path), ThreadPoolExecutor(1, "sha256") as hasher:
+            digest = hasher.submit(sha256_of, path)
             with create_transfer_manager(self._client(), _TRANSFER) as manager:
-                manager.upload(str(path), self._bucket, full).result()
-        return digest
+                manager.upload(str(path), self._bucket, full, subscribers=_subscribers(on_bytes)).result()
+            return digest.result()
 
-    def download(self, key: str, path: Path) -> str:
-        """Fetch an object into a local file, whole or not at all; returns its sha256 (hex)."""
+    def download(self, key: str, path: Path, on_bytes: OnBytes | None = None) -> str:
+        """Fetch an object into a local file, whole or not at all; returns its sha256 (hex).
+
+        An object that is replaced meanwhile is fetched again from its beginning, at most three times.
+        """
         full = self._full(key)
         temporary = path.parent / own_name("tmp")
         with told("write", path), self._told("read", key):
             path.parent.mkdir(parents=True, exist_ok=True)
+            for _ in range(_MAX_FETCHES):
+                head = self._client().head_object(Bucket=self._bucket, Key=full)
+                tag = head.get("ETag", "")
+                try:
+                    digest = fetch(
+                        lambda start, end, tag=tag: self._blocks(full, tag, start, end),  # type: ignore[misc]
+                        head["ContentLength"],
+                        temporary,
+                        on_bytes,
+                    )
+                    os.replace(temporary, path)
+                    return digest
+                except ClientError as error:
+                    if _answer(error).status != _REPLACED:
+                        raise
+                finally:
+                    temporary.unlink(missing_ok=True)
+        raise StorageError(f"{self.uri}/{key}: is replaced again and again while it is being read; run again later")
+
+    def _blocks(self, full: str, tag: str, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of one version of an object; what breaks off is taken up again where it broke."""
+        only = {"IfMatch": tag} if tag else {}  # JuiceFS's gateway gives no ETag
+        patience = Patience(self._retry_budget_s)
+        while start < end:
+            wanted = f"bytes={start}-{end - 1}"
+            body = self._client().get_object(Bucket=self._bucket, Key=full, Range=wanted, **only)["Body"]  # type: ignore[arg-type]
             try:
-                with create_transfer_manager(self._client(), _TRANSFER) as manager:
-                    manager.download(self._bucket, full, str(temporary)).result()
-                with temporary.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return digest
+                while block := body.read(BLOCK_BYTES):
+                    start += len(block)
+                    patience = Patience(self._retry_budget_s)
+                    yield block
+            except BROKEN_BODY as error:
+                pause = self._clients.pause(patience, str(error))
+                if pause is None:
+                    raise
+                time.sleep(pause)
 
     def probe(self) -> None:
         """Find out that the bucket can be written and that `create` really has one winner; `StorageError` if not."""
@@ -191,7 +214,7 @@ class S3Store:
         with self._told("list", "", budget_s):
             self._client(budget_s).list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         ways: tuple[CreateWay, ...] = ("If-None-Match", "x-oss-forbid-overwrite")
-        if _is_oss(self._endpoint):
+        if is_oss(self._clients.endpoint):
             ways = ("x-oss-forbid-overwrite",)
         found = []
         for way in ways:
@@ -211,9 +234,9 @@ class S3Store:
                     self._client(budget_s).delete_object(Bucket=self._bucket, Key=self._prefix + key)
             found.append(f"{way} is ignored: two creations of one object both won")
         raise StorageError(
-            f"{self.uri}: wanted a store where of two that create one object only one wins, found at {self._endpoint}: "
-            f"{'; '.join(found)}. It cannot hold a run: use another store as run_uri (datasets and models may stay), "
-            "or on OSS a bucket without versioning"
+            f"{self.uri}: wanted a store where of two that create one object only one wins, found at "
+            f"{self._clients.endpoint}: {'; '.join(found)}. It cannot hold a run: use another store as run_uri "
+            "(datasets and models may stay), or on OSS a bucket without versioning"
         )
 
     def _put_new(self, way: CreateWay, key: str, data: bytes, budget_s: float) -> bool:
@@ -241,8 +264,8 @@ class S3Store:
                 body = self._client(budget_s).get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
                 try:
                     return body.read()
-                except _BROKEN_BODY as error:
-                    pause = self._pause(patience, str(error))
+                except BROKEN_BODY as error:
+                    pause = self._clients.pause(patience, str(error))
                     if pause is None:
                         raise
                     time.sleep(pause)
@@ -251,66 +274,7 @@ class S3Store:
         return self._prefix + check_key(key, self.uri)
 
     def _client(self, budget_s: float | None = None, way: CreateWay | None = None) -> S3Client:
-        """This process's client for requests that may take `budget_s`; with the OSS way all its puts create."""
-        budget_s = self._retry_budget_s if budget_s is None else budget_s
-        name = (os.getpid(), budget_s, way if way == "x-oss-forbid-overwrite" else None)
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
-            client = self._clients.get(name)
-            if client is None:
-                client = self._clients[name] = self._new_client(budget_s)
-                if name[2]:
-                    client.meta.events.register("before-call.s3.PutObject", _forbid_overwrite)
-        return client
-
-    def _new_client(self, budget_s: float) -> S3Client:
-        session = boto3.session.Session()  # the module's default one is not made for threads
-        config = Config(
-            # boto3's own checksums break OSS over HTTPS, where it sends them in aws-chunked bodies.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"mode": "standard", "total_max_attempts": 1},  # ours is `_again`
-            connect_timeout=min(10.0, budget_s),
-            read_timeout=min(60.0, budget_s),
-            max_pool_connections=32,
-            tcp_keepalive=True,
-        )
-        try:
-            client = session.client("s3", config=config)
-            if _is_oss(client.meta.endpoint_url):
-                client = session.client("s3", config=config.merge(Config(s3={"addressing_style": "virtual"})))
-        except ValueError as error:
-            raise StorageError(
-                f"{self.uri}: wanted an endpoint such as http://10.0.0.7:8333, found: {error}; look at AWS_ENDPOINT_URL"
-            ) from error
-        self._endpoint = client.meta.endpoint_url
-
-        def again(**facts: Any) -> float | None:
-            return self._again(budget_s, facts["response"], facts["caught_exception"], facts["request_dict"])
-
-        client.meta.events.register("needs-retry.s3", again)  # type: ignore[arg-type] # the stubs forget the answer
-        return client
-
-    def _again(self, budget_s: float, response: Any, caught: Exception | None, request: dict[str, Any]) -> float | None:
-        """Decide after each single request: seconds to wait before it is sent again, or None (botocore's event)."""
-        patience = request["context"].setdefault("t2s_patience", Patience(budget_s))
-        if caught is not None:
-            return self._pause(patience, _reason(caught)) if _is_transient(caught) else None
-        answer = _answer_of(response[1])
-        if answer.may_pass:
-            return self._pause(patience, f"it answers {answer.status} {answer.code}".rstrip())
-        if patience.waited_s > 0 and self._is_waiting:
-            self._is_waiting = False  # one line for a server that comes back, however many requests waited for it
-            logger.info("%s: %s answers again after %.1f s", self.uri, self._endpoint, patience.waited_s)
-        return None
-
-    def _pause(self, patience: Patience, reason: str) -> float | None:
-        pause = patience.next_pause()
-        if pause is not None and time.monotonic() - self._logged_at > _LOG_EVERY_S:
-            self._logged_at, self._is_waiting = time.monotonic(), True
-            logger.warning(
-                "%s: waiting for %s (%s), giving up in %.0f s", self.uri, self._endpoint, reason, patience.left_s
-            )
-        return pause
+        return self._clients.get(self._retry_budget_s if budget_s is None else budget_s, way)
 
     @contextlib.contextmanager
     def _told(self, action: str, key: str, budget_s: float | None = None) -> Iterator[None]:
@@ -318,7 +282,7 @@ class S3Store:
 
         def request() -> Request:  # made late: the endpoint is known when there is a client
             tried_s = self._retry_budget_s if budget_s is None else budget_s
-            return Request(action, self.uri, key, self._endpoint, tried_s)
+            return Request(action, self.uri, key, self._clients.endpoint, tried_s)
 
         try:
             yield
@@ -329,14 +293,15 @@ class S3Store:
         except ProfileNotFound as error:
             raise AccessRefused(f"{self.uri}: {error}; look at AWS_PROFILE") from error
         except RetriesExceededError as error:
-            raise no_answer(request(), _reason(error.last_exception)) from error
+            raise no_answer(request(), reason(error.last_exception)) from error
         except (BotoCoreError, ResponseParserError) as error:
-            if _is_transient(error):
-                raise no_answer(request(), _reason(error)) from error
+            if is_transient(error):
+                raise no_answer(request(), reason(error)) from error
             if isinstance(error, SSLError):
-                what = f"no TLS with {self._endpoint} ({_reason(error)}); look at AWS_ENDPOINT_URL and AWS_CA_BUNDLE"
+                advice = "look at AWS_ENDPOINT_URL and AWS_CA_BUNDLE"
+                what = f"no TLS with {self._clients.endpoint} ({reason(error)}); {advice}"
             else:
-                what = f"cannot {action} {key or 'it'} at {self._endpoint}: {' '.join(str(error).split())}"
+                what = f"cannot {action} {key or 'it'} at {self._clients.endpoint}: {' '.join(str(error).split())}"
             raise StorageError(f"{self.uri}: {what}") from error
 
     def _explained(self, error: ClientError) -> ClientError:
@@ -358,42 +323,19 @@ def _reopened(uri: str, retry_budget_s: float, probe_budget_s: float, create_way
     return store
 
 
-def _forbid_overwrite(params: dict[str, Any], **_: Any) -> None:
-    params["headers"]["x-oss-forbid-overwrite"] = "true"
+def _subscribers(on_bytes: OnBytes | None) -> list[BaseSubscriber]:
+    return [] if on_bytes is None else [_Told(on_bytes)]
 
 
-def _is_oss(endpoint: str) -> bool:
-    return (urlsplit(endpoint).hostname or "").endswith(_OSS_DOMAIN)
+class _Told(BaseSubscriber):
+    """Passes on what boto3's transfer manager has sent; less than nothing when it sends a part again."""
 
+    def __init__(self, on_bytes: OnBytes) -> None:
+        self._on_bytes = on_bytes
 
-def _version(item: ObjectTypeDef) -> str:
-    # JuiceFS's gateway gives no ETag unless told to keep them.
-    return item.get("ETag", "").strip('"') or item["LastModified"].isoformat()
+    def on_progress(self, future: TransferFuture, bytes_transferred: int, **_: Any) -> None:
+        self._on_bytes(bytes_transferred)
 
 
 def _answer(error: ClientError) -> Answer:
-    return _answer_of(error.response)
-
-
-def _answer_of(parsed: Any) -> Answer:
-    error = parsed.get("Error", {})
-    status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return Answer(status, str(error.get("Code", "")), str(error.get("Message", "")))
-
-
-def _is_transient(error: Exception) -> bool:
-    if isinstance(error, SSLError):  # a wrong certificate stays wrong; a connection cut during the handshake does not
-        return isinstance(_root(error), ssl.SSLEOFError | ConnectionError | TimeoutError)
-    return isinstance(error, (HTTPClientError, NoConnection, ResponseParserError, *_BROKEN_BODY))
-
-
-def _reason(error: BaseException) -> str:
-    root = _root(error)
-    return str(root) or type(root).__name__
-
-
-def _root(error: BaseException) -> BaseException:
-    """The error behind all others: botocore's own texts repeat the whole URL."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    return error
+    return parsed_answer(error.response)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from t2s.errors import AccessRefused, ObjectMissing, StorageError
 
@@ -15,6 +17,8 @@ _TRANSIENT_CODES = {"RequestTimeout", "Throttling", "SlowDown", "ConditionalRequ
 
 # Two ways in which a store says that `create` came too late (AWS and its kin; OSS).
 _LOST_CODES = {"PreconditionFailed", "FileAlreadyExists"}
+
+_OSS_DOMAIN = ".aliyuncs.com"
 
 _REFUSALS = {
     "InvalidAccessKeyId": "it does not know the access key; look at AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
@@ -103,3 +107,27 @@ def no_credentials(request: Request) -> AccessRefused:
         f"{request.uri}: wanted credentials for {request.endpoint}, found none or half of them; set AWS_ACCESS_KEY_ID "
         "and AWS_SECRET_ACCESS_KEY"
     )
+
+
+def parsed_answer(parsed: Mapping[str, Any]) -> Answer:
+    """The answer in what botocore has made of it."""
+    error = parsed.get("Error", {})
+    status = parsed.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return Answer(status, str(error.get("Code", "")), str(error.get("Message", "")))
+
+
+def is_oss(endpoint: str) -> bool:
+    """Whether it is Alibaba's OSS, which does some things its own way."""
+    return (urlsplit(endpoint).hostname or "").endswith(_OSS_DOMAIN)
+
+
+def forbid_overwrite(params: dict[str, Any], **_: Any) -> None:
+    """Make a request to OSS create only; for botocore's event before a call."""
+    params["headers"]["x-oss-forbid-overwrite"] = "true"
+
+
+def version(item: Mapping[str, Any]) -> str:
+    """What changes when a listed object does."""
+    # JuiceFS's gateway gives no ETag unless told to keep them.
+    tag: str = item.get("ETag", "").strip('"')
+    return tag or item["LastModified"].isoformat()
