@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from t2s.prediction import Measurement
 
@@ -61,6 +61,16 @@ class Snapshot(NamedTuple):
     cached_share: float | None
     time_left_s: float | None
 
+    @property
+    def total(self) -> int:
+        """Turns of the whole run."""
+        return self.total_turns
+
+    @property
+    def done(self) -> int:
+        """Turns that are done."""
+        return self.done_turns
+
     def line(self) -> str:
         """One line for people."""
         percent = 100 * self.done_turns / self.total_turns if self.total_turns else 100.0
@@ -91,6 +101,82 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+class Shown(Protocol):
+    """A moment's progress, as it is shown."""
+
+    @property
+    def total(self) -> int:
+        """Of the whole run."""
+
+    @property
+    def done(self) -> int:
+        """Of `total`."""
+
+    def line(self) -> str:
+        """One line for people."""
+
+
+class Display:
+    """Shows progress from a thread of its own: a bar on a terminal, a line every ten seconds in a log.
+
+    Args:
+        snapshot: Gives the present state; called from the thread.
+        clock: Seconds; for tests.
+    """
+
+    def __init__(self, snapshot: Callable[[], Shown], clock: Callable[[], float] = time.monotonic) -> None:
+        self._snapshot, self._clock = snapshot, clock
+        self._ended = threading.Event()
+        self._ticker: threading.Thread | None = None
+        self._bar: RichProgress | None = None
+
+    def begin(self) -> None:
+        """Show progress from now on."""
+        console = stderr_console()
+        if console.is_terminal:
+            self._start_bar(console)
+        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self._ticker.start()
+
+    def end(self, last_line: bool) -> None:
+        """Stop showing; the last line stays on a terminal, and is logged elsewhere if `last_line`."""
+        if self._ticker is None:
+            return
+        self._ended.set()
+        self._ticker.join()
+        self._ticker = None
+        if self._bar is not None:
+            self._show()
+            self._bar.stop()
+            self._bar = None
+        elif last_line:
+            logger.info("%s", self._snapshot().line())
+
+    def _tick(self) -> None:
+        next_line = self._clock() + LOG_INTERVAL_S
+        while not self._ended.wait(0.5):
+            if self._bar is not None:
+                self._show()
+            elif self._clock() >= next_line:
+                logger.info("%s", self._snapshot().line())
+                next_line = self._clock() + LOG_INTERVAL_S
+
+    def _start_bar(self, console: Console) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        shown = self._snapshot()
+        self._bar = RichProgress(BarColumn(bar_width=24), TextColumn("{task.description}"), console=console)
+        self._bar.add_task(shown.line(), total=max(shown.total, 1), completed=shown.done)
+        self._bar.start()
+
+    def _show(self) -> None:
+        assert self._bar is not None
+        shown = self._snapshot()
+        for task_id in self._bar.task_ids:
+            self._bar.update(task_id, description=shown.line(), total=max(shown.total, 1), completed=shown.done)
+
+
 class _Sample(NamedTuple):
     at: float
     turns: int
@@ -115,18 +201,12 @@ class Progress:
         self._total, self._earlier = total_turns, done_turns
         self._turns = self._prompt = self._cached = self._completion = 0
         self._samples: deque[_Sample] = deque()
-        self._ended = threading.Event()
-        self._ticker: threading.Thread | None = None
-        self._bar: RichProgress | None = None
+        self._display = Display(self.snapshot, clock)
 
     def begin(self, total_turns: int, done_turns: int = 0) -> None:
         """Show progress from now on."""
         self._total, self._earlier = total_turns, done_turns
-        console = stderr_console()
-        if console.is_terminal:
-            self._start_bar(console)
-        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
-        self._ticker.start()
+        self._display.begin()
 
     def update(
         self, turns: int = 0, prompt_tokens: int = 0, cached_tokens: int = 0, completion_tokens: int = 0
@@ -170,17 +250,7 @@ class Progress:
 
     def end(self) -> None:
         """Stop showing; the last line stays."""
-        if self._ticker is None:
-            return
-        self._ended.set()
-        self._ticker.join()
-        self._ticker = None
-        if self._bar is not None:
-            self._show()
-            self._bar.stop()
-            self._bar = None
-        elif self._turns:
-            logger.info("%s", self.snapshot().line())
+        self._display.end(last_line=self._turns > 0)
 
     def __enter__(self) -> Self:
         self.begin(self._total, self._earlier)
@@ -190,27 +260,3 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.end()
-
-    def _tick(self) -> None:
-        next_line = self._clock() + LOG_INTERVAL_S
-        while not self._ended.wait(0.5):
-            snapshot = self.snapshot()
-            if self._bar is not None:
-                self._show()
-            elif self._clock() >= next_line:
-                logger.info("%s", snapshot.line())
-                next_line = self._clock() + LOG_INTERVAL_S
-
-    def _start_bar(self, console: Console) -> None:
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        self._bar = RichProgress(BarColumn(bar_width=24), TextColumn("{task.description}"), console=console)
-        self._bar.add_task(self.snapshot().line(), total=max(self._total, 1), completed=self._earlier)
-        self._bar.start()
-
-    def _show(self) -> None:
-        assert self._bar is not None
-        snapshot = self.snapshot()
-        for task_id in self._bar.task_ids:
-            self._bar.update(task_id, description=snapshot.line(), completed=snapshot.done_turns)
