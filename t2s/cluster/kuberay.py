@@ -4,8 +4,8 @@
     CONFIG key=value ...     ── settings ──>           in an annotation of its head, there the file /etc/t2s/run.yaml
                              ── kubectl create ──>     t2s-predict-3f9a1c20-1, named after its run as `submit` names it
 
-One object holds all of the run: nothing is packed, the code is the image's. Credentials stay where the overlay says, in a
-Secret of the cluster; no variable of this machine goes along.
+One object holds all of the run: nothing is packed, the code is the image's. Credentials stay where the overlay says, in
+a Secret of the cluster; no variable of this machine goes along.
 """
 
 from __future__ import annotations
