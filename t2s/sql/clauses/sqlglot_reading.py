@@ -1,0 +1,352 @@
+r"""SQL into sqlglot's tree, by SQLite's rules: `parse_sqlite(sql)`, None for what is no query of SQLite's.
+
+sqlglot reads thirty dialects with one grammar, so it takes what SQLite does not (`SELECT a, FROM t`, `a::int`),
+stumbles on names that are keywords elsewhere (`interval`), and forgets which quotes a name had. So it never sees the
+SQL itself, but this, made of `t2s.sql.tokens`:
+
+    select T1.key，COUNT（*） cnt from "公司" AS T1 where [注册资本（万）]＞"北京"; select 2
+    select "T1" . "key" , f_count ( * ) "cnt" from "公司\x01" as "T1" where "注册资本（万）" > "北京\x01"
+
+- every word that is no keyword of SQLite's at its place is a quoted name; a name that was in double quotes ends in
+  `DOUBLE_QUOTED`, since SQLite takes it for a text where nothing has that name;
+- every function is `f_NAME`, so that sqlglot has no meaning of its own for it;
+- a type in CAST is its affinity (https://www.sqlite.org/datatype3.html, 3.1); a literal where only a name can stand
+  (`AS '别名'`, `FROM '表'`) is a name; `> =` is `>=`, as the official evaluator has it;
+- the first statement alone, as in the official evaluator's default mode; comments go.
+
+Hostile SQL costs little: its length and depth are limited before sqlglot sees it, and what sqlglot raises is None.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+from t2s.sql.tokens import Token, tokens
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+# The longest gold of Spider, SParC and CHASE has under 1,000 characters; 20,000 take 0.1 s at worst.
+MAX_CHARACTERS = 20_000
+# Brackets and CASEs in each other. Gold has at most 6; sqlglot's parser needs about 12 stack frames for each.
+MAX_DEPTH = 30
+DOUBLE_QUOTED = "\x01"
+FUNCTION_PREFIX = "f_"
+
+# Words that are never names here unless quoted or behind a dot.
+_HARD = frozenset(
+    """
+    all and as between case collate cross current_date current_time current_timestamp distinct else escape except exists
+    false from full group having in inner intersect is isnull join left limit natural not notnull null on or order outer
+    right select then true union using values when where with
+    """.split()
+)
+_FRAME = frozenset("unbounded preceding following current row exclude no others ties".split())
+_SIGNS = frozenset("()+-*/%|&<>=!~,.;?:@$")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE]\d*)?")
+# What may not follow a comma or SELECT, where sqlglot forgives it.
+_AFTER_ITEMS = frozenset("from where group having order limit union intersect except".split())
+# sqlglot raises its own errors for what it does not take, and now and then one of these for what it did not foresee.
+_FAILURES = (RecursionError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+_QUERIES = frozenset(("select", "union", "intersect", "except", "values"))
+
+
+class _NotRead(Exception):
+    """The SQL is no query of SQLite's."""
+
+
+class _Piece(NamedTuple):
+    """A token that counts: no blank, no comment.
+
+    Attributes:
+        kind: As in `Token`.
+        text: As in `Token`.
+        word: In lower case, "" if it is no bare word.
+        glued: Whether it touches the piece before it.
+        pair: For a bracket, the position of the other one.
+    """
+
+    kind: str
+    text: str
+    word: str
+    glued: bool
+    pair: int = -1
+
+
+def parse_sqlite(sql: str) -> exp.Expr | None:
+    """Parse a query; None if SQLite would not take it, or it passes the limits. Never raises."""
+    if len(sql) > MAX_CHARACTERS or "\x00" in sql or DOUBLE_QUOTED in sql:
+        return None
+    try:
+        text = rewrite(sql)
+    except _NotRead:
+        return None
+    sqlglot = _sqlglot()
+    try:
+        statements = sqlglot.parse(text, read="sqlite")
+    except (sqlglot.errors.SqlglotError, *_FAILURES):
+        return None
+    root: exp.Expr | None = statements[0] if len(statements) == 1 else None
+    return root if root is not None and root.key in _QUERIES else None
+
+
+@cache
+def _sqlglot() -> ModuleType:
+    import sqlglot
+
+    # It warns of what it cannot place in a tree and goes on; a user can do nothing about a model's odd JSON path.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+    return sqlglot
+
+
+def rewrite(sql: str) -> str:
+    """The first statement as sqlglot gets it; raises `_NotRead`."""
+    return " ".join(_Rewriting(list(_pieces(sql))).texts())
+
+
+def unquoted(text: str) -> str:
+    """The name in "…", `…` or […], or the text in '…'."""
+    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] != "[" else text[1:-1]
+
+
+def _pieces(sql: str) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    opened: list[int] = []
+    glued = False
+    for token in tokens(sql):
+        if token.kind in ("space", "comment"):
+            glued = False
+            continue
+        if token.kind == "end" or not token.closed:
+            raise _NotRead
+        for piece in _split_sign(token, glued):
+            pair = -1
+            if piece.text == "(" and piece.kind == "sign":
+                opened.append(len(pieces))
+                if len(opened) > MAX_DEPTH:
+                    raise _NotRead
+            elif piece.text == ")" and piece.kind == "sign":
+                if not opened:
+                    raise _NotRead
+                pair = opened.pop()
+                pieces[pair] = pieces[pair]._replace(pair=len(pieces))
+            elif piece.text == ";" and piece.kind == "sign":
+                if pieces:
+                    if opened:
+                        raise _NotRead
+                    return pieces
+                continue
+            pieces.append(piece._replace(pair=pair))
+        glued = True
+    if opened or not pieces:
+        raise _NotRead
+    return pieces
+
+
+def _split_sign(token: Token, glued: bool) -> list[_Piece]:
+    """Full-width signs can stand for two signs (`≥`)."""
+    if token.kind == "sign":
+        if not set(token.text) <= _SIGNS:
+            raise _NotRead
+        return [_Piece("sign", sign, "", glued or index > 0) for index, sign in enumerate(token.text)]
+    return [_Piece(token.kind, token.text, token.text.lower() if token.kind == "word" else "", glued)]
+
+
+class _Rewriting:
+    """One pass over the pieces of a statement."""
+
+    def __init__(self, pieces: list[_Piece]) -> None:
+        self._pieces = pieces
+        self._num_cases = 0
+        self._frame_ends_at = -1
+        self._cast_ends: list[int] = []
+        # Whether what stands before is something that an operator, an alias or a sort direction can follow.
+        self._after_operand = False
+
+    def texts(self) -> list[str]:
+        pieces = self._pieces
+        out: list[str] = []
+        index = 0
+        if pieces[0].word not in ("select", "with", "values"):
+            raise _NotRead
+        while index < len(pieces):
+            piece = pieces[index]
+            text, num_pieces = self._rewritten(piece, index)
+            if out and self._belongs_to_the_one_before(index):
+                out[-1] += text
+            else:
+                out.append(text)
+            index += num_pieces
+        if self._num_cases:
+            raise _NotRead
+        return out
+
+    def _word(self, index: int) -> str:
+        return self._pieces[index].word if 0 <= index < len(self._pieces) else ""
+
+    def _sign(self, index: int) -> str:
+        inside = 0 <= index < len(self._pieces) and self._pieces[index].kind == "sign"
+        return self._pieces[index].text if inside else ""
+
+    def _belongs_to_the_one_before(self, index: int) -> bool:
+        piece, before = self._pieces[index], self._pieces[index - 1]
+        if piece.kind == before.kind == "sign":
+            return (piece.glued and piece.text in "<>=|-" and before.text in "<>=!|-") or (
+                piece.text == "=" and before.text in "<>!="
+            )
+        # 1e-5 comes as three pieces.
+        return piece.glued and (
+            (before.kind == "number" and before.text[-1] in "eE" and piece.text in ("+", "-"))
+            or (
+                piece.kind == "number"
+                and before.text in ("+", "-")
+                and self._pieces[index - 2].kind == "number"
+                and self._pieces[index - 2].text[-1] in "eE"
+                and before.glued
+            )
+        )
+
+    def _rewritten(self, piece: _Piece, index: int) -> tuple[str, int]:
+        """The piece for sqlglot, and how many pieces it stands for."""
+        match piece.kind:
+            case "literal":
+                is_name = (
+                    self._after_operand or self._word(index - 1) in ("as", "from", "join") or self._is_column(index)
+                )
+                self._after_operand = True
+                return (_quoted(unquoted(piece.text)) if is_name else piece.text), 1
+            case "name":
+                self._after_operand = True
+                return _quoted(unquoted(piece.text) + (DOUBLE_QUOTED if piece.text[0] == '"' else "")), 1
+            case "number":
+                if not _NUMBER.fullmatch(piece.text):
+                    raise _NotRead
+                self._after_operand = True
+                return piece.text, 1
+            case "sign":
+                self._check_sign(piece, index)
+                self._after_operand = piece.text in ")?" or (piece.text == "*" and not self._after_operand)
+                return piece.text, 1
+        return self._rewritten_word(piece, index)
+
+    def _check_sign(self, piece: _Piece, index: int) -> None:
+        after = self._word(index + 1)
+        if piece.text == "," and (
+            after in _AFTER_ITEMS or self._sign(index + 1) in (")", ",") or index + 1 == len(self._pieces)
+        ):
+            raise _NotRead
+        if piece.text == ":" and self._sign(index + 1) == ":":
+            raise _NotRead
+        if piece.text == ")" and self._cast_ends and self._cast_ends[-1] == index:
+            self._cast_ends.pop()
+
+    def _is_column(self, index: int) -> bool:
+        return self._sign(index - 1) == "."
+
+    def _rewritten_word(self, piece: _Piece, index: int) -> tuple[str, int]:
+        word, before, after = piece.word, self._word(index - 1), self._word(index + 1)
+        opens = self._sign(index + 1) == "("
+        if word == "x" and index + 1 < len(self._pieces):
+            blob = self._pieces[index + 1]
+            if blob.kind == "literal" and blob.glued:
+                self._after_operand = True
+                return f"x{blob.text}", 2
+        if not self._is_column(index) and self._is_keyword(index, word, before, after, opens):
+            return self._keyword(word, index, after)
+        is_function = opens and not self._is_column(index) and not self._names_a_cte(index)
+        self._after_operand = not is_function
+        if is_function:
+            if not piece.text.isidentifier():
+                raise _NotRead
+            return FUNCTION_PREFIX + word, 1
+        return _quoted(piece.text), 1
+
+    def _is_keyword(self, index: int, word: str, before: str, after: str, opens: bool) -> bool:
+        match word:
+            case "by":
+                return before in ("group", "order", "partition")
+            case "asc" | "desc":
+                return self._after_operand
+            case "end":
+                return self._num_cases > 0 and self._after_operand
+            case "like" | "glob" | "regexp" | "match":
+                return self._after_operand or before == "not"
+            case "offset":
+                return self._after_operand and after != "from"
+            case "nulls":
+                return after in ("first", "last")
+            case "first" | "last":
+                return before == "nulls"
+            case "over":
+                return self._sign(index - 1) == ")"
+            case "filter":
+                return self._sign(index - 1) == ")" and opens
+            case "window":
+                return self._after_operand and self._word(index + 2) == "as"
+            case "partition":
+                return after == "by"
+            case "rows" | "range" | "groups":
+                return after in ("between", "unbounded", "current") or self._word(index + 2) in (
+                    "preceding",
+                    "following",
+                )
+            case "recursive":
+                return before == "with"
+            case "materialized":
+                return before in ("as", "not")
+            case "cast":
+                return opens
+        return word in _HARD or (index < self._frame_ends_at and word in _FRAME)
+
+    def _keyword(self, word: str, index: int, after: str) -> tuple[str, int]:
+        self._after_operand = word in ("null", "true", "false", "isnull", "notnull", "end") or word.startswith(
+            "current_"
+        )
+        if word == "select" and (after in _AFTER_ITEMS or index + 1 == len(self._pieces)):
+            raise _NotRead
+        if word == "case":
+            self._num_cases += 1
+            if self._num_cases > MAX_DEPTH:
+                raise _NotRead
+        elif word == "end":
+            self._num_cases -= 1
+        elif word in ("rows", "range", "groups"):
+            self._frame_ends_at = next(
+                (at for at in range(index, len(self._pieces)) if self._sign(at) == ")"), len(self._pieces)
+            )
+        elif word == "cast":
+            self._cast_ends.append(self._pieces[index + 1].pair)
+        elif word == "as" and self._cast_ends and index < self._cast_ends[-1]:
+            end = self._cast_ends[-1]
+            declared = " ".join(piece.text for piece in self._pieces[index + 1 : end])
+            return f"as {affinity(declared)}", end - index
+        return word, 1
+
+    def _names_a_cte(self, index: int) -> bool:
+        """Whether the bracket after a word lists a CTE's columns: `WITH 汇总(年份, 总额) AS (`."""
+        end = self._pieces[index + 1].pair
+        return self._word(end + 1) == "as" and (
+            self._sign(end + 2) == "(" or self._word(end + 2) in ("not", "materialized")
+        )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def affinity(declared: str) -> str:
+    """What SQLite makes of a declared type."""
+    upper = declared.upper()
+    for affinity_name, marks in (
+        ("INTEGER", ("INT",)),
+        ("TEXT", ("CHAR", "CLOB", "TEXT")),
+        ("BLOB", ("BLOB",)),
+        ("REAL", ("REAL", "FLOA", "DOUB")),
+    ):
+        if any(mark in upper for mark in marks):
+            return affinity_name
+    return "NUMERIC" if declared else "BLOB"
