@@ -58,7 +58,7 @@ from t2s.sql.clauses.scopes import schema_names
 from t2s.sql.clauses.sqlglot_reading import parse_sqlite
 from t2s.sql.clauses.terms import Clauses, Selected, Term, Unreadable
 
-__all__ = ["ClauseReader", "Clauses", "Selected", "Term", "clause_reader", "quoted_strings", "read_clauses"]
+__all__ = ["ClauseReader", "Clauses", "Selected", "Term", "clause_reader", "read_clauses"]
 
 # Gold is asked for once for each of its predictions, and in each run of a comparison.
 _CACHED_QUERIES = 4_096
@@ -93,7 +93,7 @@ class ClauseReader:
         return replace(clauses, quoted_texts=reader.quoted_texts())
 
     def quoted_strings(self, sql: str, *, values: bool = False) -> tuple[str, ...]:
-        """See the function of that name."""
+        """Words in double quotes that are texts; see `t2s.metrics.verdict.quoted_strings`."""
         clauses = self.read(sql)
         texts = clauses.quoted_texts if clauses is not None else quoted_by_tokens(sql, self._tables)
         return tuple(dict.fromkeys(text for text, is_value in texts if values or not is_value))
@@ -117,18 +117,3 @@ def clause_reader(schema: Schema) -> ClauseReader:
 def read_clauses(sql: str, schema: Schema) -> Clauses | None:
     """Read a query of a database; see `ClauseReader.read`."""
     return clause_reader(schema).read(sql)
-
-
-def quoted_strings(sql: str, schema: Schema, *, values: bool = False) -> tuple[str, ...]:
-    """Words in double quotes that name nothing in scope, which SQLite takes for texts without a word.
-
-        SELECT "名城" FROM 城市 WHERE 省份 = "河北省"   ->   ("名城",)
-
-    Args:
-        sql: Any SQL; where it cannot be parsed, its tokens tell.
-        schema: Of its database.
-        values: Also those that stand where a value would: compared with something from the database (`"河北省"`),
-            in an IN-list, in LIKE. There a text is what was meant, and half of all gold is written so; anywhere else
-            it is a column misspelt, and the query runs and means something else.
-    """
-    return clause_reader(schema).quoted_strings(sql, values=values)
