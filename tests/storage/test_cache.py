@@ -18,6 +18,7 @@ import pytest
 from t2s.errors import ObjectMissing, StorageError
 from t2s.storage import Store, open_store
 from t2s.storage.cache import NodeCache, folder_digest
+from t2s.storage.ranges import OnBytes
 from tests.servers import S3Server
 from tests.storage.conftest import use
 
@@ -245,8 +246,8 @@ def test_an_object_that_changes_all_the_time_is_told_instead_of_mixed_up(remote:
         def list(self, prefix: str = "") -> object:
             return remote.list(prefix)
 
-        def download(self, key: str, path: Path) -> str:
-            digest = remote.download(key, path)
+        def download(self, key: str, path: Path, on_bytes: OnBytes | None = None) -> str:
+            digest = remote.download(key, path, on_bytes)
             remote.write(key, os.urandom(5))
             return digest
 
