@@ -35,6 +35,7 @@ _NAME = re.compile(rf"(?: (?P<table> {_QUOTED} | {_BARE} ) \. )? (?P<column> {_Q
 _TEXT = re.compile(r""""[^"]*(?:""[^"]*)*"|'[^']*(?:''[^']*)*'""")
 _QUOTE_SIGNS = "\"'`["
 _CLOSERS = frozenset(")]}>")
+_COMPARISON_STARTS = frozenset("!><")
 
 
 class Token(NamedTuple):
@@ -85,12 +86,9 @@ def tokenize(sql: str, *, quotes_any_name: bool) -> list[Token]:
             continue
         if piece in ("'", '"'):
             reject("odd number of quotes")
-        word = piece.lower()
-        if word == "=" and tokens and tokens[-1].word in ("!", ">", "<"):
-            tokens[-1] = Token(tokens[-1].word + "=")
-        else:
-            tokens.append(Token(word))
+        tokens.append(Token(piece.lower()))
     _cut_final_period(tokens)
+    _join_comparisons(tokens)
     return tokens
 
 
@@ -130,3 +128,10 @@ def _cut_final_period(tokens: list[Token]) -> None:
         if len(word) > 1 and word.endswith(".") and not word.endswith(".."):
             tokens[position : position + 1] = [Token(word[:-1]), Token(".")]
         return
+
+
+def _join_comparisons(tokens: list[Token]) -> None:
+    """`! =`, `> =` and `< =` are one word; with or without a blank they were cut into two."""
+    for position in range(len(tokens) - 1, 0, -1):
+        if tokens[position].word == "=" and tokens[position - 1].word in _COMPARISON_STARTS:
+            tokens[position - 1 : position + 1] = [Token(tokens[position - 1].word + "=")]
