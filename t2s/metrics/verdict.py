@@ -21,10 +21,14 @@ it ran and returned something else:
    what it compares with (a name spelt otherwise, another year): sample values in the prompt help there.
 3. A subquery, or a side of a set operation, that both have and that differs inside is judged by the same rules, and
    its verdict is the turn's: `max` for `min` in it is `wrong_aggregation`.
-4. `wrong_distinct`: nothing else differs. Execution accuracy removes DISTINCT by default, so it hardly ever explains.
-5. `empty_result`: it returned no row where gold did, and no clause that decides about rows says why. A condition or
+4. Where one of the results is empty, and a column that both queries compare with a value is compared with another one,
+   it is `wrong_value` before anything but `wrong_table`: no other difference empties results as often.
+5. Where nothing else differs: `wrong_column` for a column that a join makes equal to the gold's and that is of another
+   type (1 and '1'); then `wrong_distinct`. Execution accuracy removes DISTINCT by default, from both queries, so that
+   one seldom explains, but for a GROUP BY of all result columns in its place: that is not removed.
+6. `empty_result`: it returned no row where gold did, and no clause that decides about rows says why. A condition or
    value that lets no row pass is named as such, since that is what to look at.
-6. `unexplained`: the clauses are the same, or one of the queries cannot be parsed, and the sizes tell nothing.
+7. `unexplained`: the clauses are the same, or one of the queries cannot be parsed, and the sizes tell nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from t2s.schema import Schema
-from t2s.sql.clauses import Clauses, Selected, Term, clause_reader
+from t2s.sql.clauses import Clauses, ComparedValue, Selected, Term, clause_reader
 from t2s.verdict import Verdict
 
 # Parts of SQLite's messages (3.40's sources and Python's sqlite3 module), the first that fits.
@@ -64,6 +68,11 @@ _ERRORS: tuple[tuple[str, Verdict], ...] = (
     (r"too big|too long|out of memory|query string is too large", "too_large"),
 )
 _ERROR_PATTERNS = [(re.compile(pattern, re.IGNORECASE), verdict) for pattern, verdict in _ERRORS]
+
+# The second label of a table that stands twice: 公司#2.
+_COPY = re.compile(r"#\d+$")
+# A number in quotes: most columns make it a number, and where they do not, `_texts` still sees a difference.
+_NUMBER_AS_TEXT = re.compile(r"^'(-?\d+(?:\.\d+)?)'$")
 
 
 def error_verdict(message: str) -> Verdict:
@@ -146,6 +155,8 @@ def _first_difference(gold: Clauses, predicted: Clauses, sizes: _Sizes | None) -
         if sizes and not rows_differ and _is_column_with_its_table(gold, predicted):
             return _Found(False, "extra_or_missing_column")
         return _Found(True, "wrong_table")
+    if sizes and bool(sizes.gold_rows) != bool(sizes.predicted_rows) and _compare_with_other_values(gold, predicted):
+        return _Found(True, "wrong_value")
     about_rows: list[Callable[[], _Found]] = [
         lambda: _structure(gold, predicted),
         lambda: _clause("wrong_join", (gold.tables, gold.joins), (predicted.tables, predicted.joins)),
@@ -158,6 +169,7 @@ def _first_difference(gold: Clauses, predicted: Clauses, sizes: _Sizes | None) -
     about_columns: list[Callable[[], _Found]] = [lambda: _columns(gold, predicted, sizes)]
     rest: list[Callable[[], _Found]] = [
         lambda: _order(gold, predicted),
+        lambda: _named_columns(gold, predicted),
         lambda: _Found(True, "wrong_distinct") if _distincts(gold) != _distincts(predicted) else _NOTHING,
     ]
     for find in [*about_rows, *about_columns, *rest] if rows_differ else [*about_columns, *about_rows, *rest]:
@@ -175,8 +187,9 @@ def _is_column_with_its_table(gold: Clauses, predicted: Clauses) -> bool:
 
 def _structure(gold: Clauses, predicted: Clauses) -> _Found:
     def structure(clauses: Clauses) -> tuple[object, ...]:
-        num_in_from = sum(label.startswith("(") for label in clauses.tables)
-        return clauses.operator, len(clauses.parts), len(clauses.nested), num_in_from
+        # The same tables in all, but other ones in FROM: one of the two reads some in a subquery.
+        tables = {_COPY.sub("", label) for label in clauses.tables}
+        return clauses.operator, len(clauses.parts), len(clauses.nested), tables
 
     return _clause("wrong_structure", structure(gold), structure(predicted))
 
@@ -186,7 +199,15 @@ def _grouping(gold: Clauses, predicted: Clauses) -> _Found:
         is_one_row = not clauses.group and any(one.aggregates for one in clauses.select)
         return _outlines(clauses.group), _outlines(clauses.having), is_one_row
 
+    for one, other in ((gold, predicted), (predicted, gold)):
+        if "select" in one.distinct and not one.group and not other.having and _groups_its_columns(other):
+            return _clause("wrong_distinct", gold.group, predicted.group)
     return _clause("wrong_aggregation", grouping(gold), grouping(predicted))
+
+
+def _groups_its_columns(clauses: Clauses) -> bool:
+    """Whether GROUP BY does what DISTINCT would."""
+    return set(clauses.group) == {one.term for one in clauses.select}
 
 
 def _inside(gold: Clauses, predicted: Clauses) -> _Found:
@@ -205,14 +226,18 @@ def _inside(gold: Clauses, predicted: Clauses) -> _Found:
 def _columns(gold: Clauses, predicted: Clauses, sizes: _Sizes | None) -> _Found:
     missing, added = _only_in_one(gold, predicted)
     num_columns = (sizes.gold_columns, sizes.predicted_columns) if sizes else (len(gold.select), len(predicted.select))
-    gold_aggregates, aggregates = _aggregates(missing), _aggregates(added)
     if num_columns[0] != num_columns[1]:
-        is_other_question = missing and added and bool(gold_aggregates) != bool(aggregates)
+        # Rows where gold counts or sums them up, or the other way round: no matter of how many columns.
+        is_other_question = (
+            missing and added and {bool(one.aggregates) for one in missing} == {not one.aggregates for one in added}
+        )
         return _Found(False, "wrong_aggregation" if is_other_question else "extra_or_missing_column")
     if not missing and not added:
         return _NOTHING
+    if all(any(not one.aggregates for one in ones) for ones in (missing, added)):
+        return _Found(False, "wrong_column")
     rows_counted = ["*" in one.columns for ones in (missing, added) for one in ones]
-    if gold_aggregates != aggregates or (any(rows_counted) and not all(rows_counted)):
+    if _aggregates(missing) != _aggregates(added) or (any(rows_counted) and not all(rows_counted)):
         return _Found(False, "wrong_aggregation")
     return _Found(False, "wrong_column")
 
@@ -221,6 +246,26 @@ def _order(gold: Clauses, predicted: Clauses) -> _Found:
     verdict: Verdict = "wrong_order_or_limit"
     differ = [one.outline for one in gold.order] != [one.outline for one in predicted.order]
     return _Found(False, verdict) if differ else _NOTHING
+
+
+def _named_columns(gold: Clauses, predicted: Clauses) -> _Found:
+    names, other_names = (sorted(one.columns for one in clauses.select) for clauses in (gold, predicted))
+    return _Found(False, "wrong_column") if names != other_names else _NOTHING
+
+
+def _compare_with_other_values(gold: Clauses, predicted: Clauses) -> bool:
+    values: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
+    for clauses, by_compared in zip((gold, predicted), values, strict=True):
+        for one in _values(clauses):
+            by_compared.setdefault(one.compared, set()).add(_NUMBER_AS_TEXT.sub(r"\1", one.value))
+    shared = values[0].keys() & values[1].keys()
+    return any(values[0][compared] != values[1][compared] for compared in shared)
+
+
+def _values(clauses: Clauses) -> Iterator[ComparedValue]:
+    yield from clauses.values
+    for inner in (*clauses.nested, *clauses.parts):
+        yield from _values(inner)
 
 
 def _clause(verdict: Verdict, gold: object, predicted: object) -> _Found:
@@ -240,22 +285,24 @@ def _limit(clauses: Clauses) -> str:
 
 
 def _only_in_one(gold: Clauses, predicted: Clauses) -> tuple[list[Selected], list[Selected]]:
-    """Result columns that gold alone has, and those that the prediction alone has."""
-    missing, added = Counter(_outlines_of(gold)), Counter(_outlines_of(predicted))
-    shared = missing & added
-    return _without(gold, shared), _without(predicted, shared)
+    """Result columns that gold alone has, and those that the prediction alone has.
+
+    Shared are those that are equal by their query's joins, and those that have the same names: queries that join
+    differently write equal columns differently.
+    """
+    missing, added = list(gold.select), list(predicted.select)
+    for same in (lambda one: one.term.outline, lambda one: (one.form, one.columns)):
+        shared = Counter(map(same, missing)) & Counter(map(same, added))
+        missing, added = _without(missing, shared, same), _without(added, shared, same)
+    return missing, added
 
 
-def _outlines_of(clauses: Clauses) -> Iterator[str]:
-    return (one.term.outline for one in clauses.select)
-
-
-def _without(clauses: Clauses, shared: Counter[str]) -> list[Selected]:
+def _without(selected: list[Selected], shared: Counter[object], same: Callable[[Selected], object]) -> list[Selected]:
     left = Counter(shared)
     kept = []
-    for one in clauses.select:
-        if left[one.term.outline]:
-            left[one.term.outline] -= 1
+    for one in selected:
+        if left[same(one)]:
+            left[same(one)] -= 1
         else:
             kept.append(one)
     return kept

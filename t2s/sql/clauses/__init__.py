@@ -56,9 +56,9 @@ from t2s.sql.clauses.queries import QueryReader
 from t2s.sql.clauses.quoted import quoted_by_tokens
 from t2s.sql.clauses.scopes import schema_names
 from t2s.sql.clauses.sqlglot_reading import parse_sqlite
-from t2s.sql.clauses.terms import Clauses, Selected, Term, Unreadable
+from t2s.sql.clauses.terms import Clauses, ComparedValue, Selected, Term, Unreadable
 
-__all__ = ["ClauseReader", "Clauses", "Selected", "Term", "clause_reader", "read_clauses"]
+__all__ = ["ClauseReader", "Clauses", "ComparedValue", "Selected", "Term", "clause_reader", "read_clauses"]
 
 # Gold is asked for once for each of its predictions, and in each run of a comparison.
 _CACHED_QUERIES = 4_096

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from t2s.sql.clauses.terms import Term, Unreadable, compose, listed, masked, named, plain, written
+from t2s.sql.clauses.terms import ComparedValue, Term, Unreadable, compose, listed, masked, named, plain, written
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -145,12 +145,12 @@ class ConditionReader:
 
     def _compared(self, operator: str, left: Term, right: Term, scope: Scope) -> Term:
         if not left.is_value:
-            right = self._masked(right, scope)
+            right = self._masked(right, left, scope)
         return compose(f"{{}} {_SYMBOLS[operator]} {{}}", left, right)._replace(is_value=False)
 
-    def _masked(self, term: Term, scope: Scope) -> Term:
+    def _masked(self, term: Term, compared: Term, scope: Scope) -> Term:
         if term.is_value:
-            scope.values.append(term.text)
+            scope.values.append(ComparedValue(compared.outline, term.text))
         return masked(term)
 
     def _note_value(self, node: exp.Expr, other: Term, *, other_node: exp.Expr | None = None) -> None:
@@ -174,7 +174,7 @@ class ConditionReader:
         columns = sorted(one for one in values if not one.is_value)
         texts = sorted(one.text for one in values if one.is_value)
         if texts and not left.is_value:
-            scope.values += texts
+            scope.values += [ComparedValue(left.outline, text) for text in texts]
             columns.append(Term("?", "?", ", ".join(texts)))
         else:
             columns += sorted(one for one in values if one.is_value)
@@ -211,7 +211,7 @@ class ConditionReader:
         if escape is not None:
             pattern = compose("{} escape {}", pattern, escape)
         operator = ("not " if negated else "") + _MATCHES[node.key]
-        return compose(f"{{}} {operator} {{}}", left, self._masked(pattern, scope))._replace(is_value=False)
+        return compose(f"{{}} {operator} {{}}", left, self._masked(pattern, left, scope))._replace(is_value=False)
 
     def _in(self, node: exp.Expr, scope: Scope, *, negated: bool) -> Term:
         operator = "not in" if negated else "in"

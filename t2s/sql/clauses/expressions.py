@@ -137,7 +137,7 @@ class ExpressionReader:
         found = self.place(node, scope)
         if isinstance(found, Place):
             text = scope.written(found)
-            scope.columns.append(text)
+            scope.columns.append((scope.named(found), text))
             return plain(text)
         if found is not None:
             return found
@@ -161,7 +161,7 @@ class ExpressionReader:
         if is_distinct:
             arguments = [*arguments[0].expressions, *arguments[1:]]
         if name == "count" and self._counts_rows(arguments, scope):
-            scope.columns.append("*")
+            scope.columns.append(("*", "*"))
             terms = [plain("*")]
         else:
             terms = [self.read(one, scope) for one in arguments]

@@ -236,7 +236,11 @@ class _SelectReader:
                 aliases.setdefault(name, term)
             elif node.key == "column":
                 name = named(node.this)[0]
-            columns.append((name, Selected(term, tuple(scope.aggregates), tuple(scope.columns))))
+            form = term.outline
+            for _, text in sorted(scope.columns, key=lambda one: -len(one[1])):
+                form = form.replace(text, "_", 1)
+            names = tuple(named_ for named_, _ in scope.columns)
+            columns.append((name, Selected(term, tuple(scope.aggregates), names, form)))
         return columns, aliases
 
     def _star(self, qualifier: str) -> Iterator[tuple[str, Selected]]:
@@ -247,8 +251,8 @@ class _SelectReader:
                 yield "", Selected(plain(f"{source.label}.*"), (), (f"{source.label}.*",))
             for name in source.columns or ():
                 if qualifier or (source, name) not in self._scope.hidden:
-                    text = self._scope.written(Place(0, self._scope, source, name))
-                    yield name, Selected(plain(text), (), (text,))
+                    place = Place(0, self._scope, source, name)
+                    yield name, Selected(plain(self._scope.written(place)), (), (self._scope.named(place),))
 
 
 def at_position(node: exp.Expr, selected: Sequence[Term]) -> Term | None:

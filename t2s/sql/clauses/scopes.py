@@ -11,7 +11,7 @@ from itertools import permutations, product
 from typing import TYPE_CHECKING, NamedTuple
 
 from t2s.schema import Schema
-from t2s.sql.clauses.terms import Clauses, Term, ascii_lower, named, plain, written
+from t2s.sql.clauses.terms import Clauses, ComparedValue, Term, ascii_lower, named, plain, written
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -109,7 +109,8 @@ class Scope:
         outer: Sources whose columns an outer join may leave NULL.
         aliases: Result alias in lower case -> its term; None while result columns are read, which do not see them.
         windows: Windows of its WINDOW clause, by name in lower case.
-        nested, distinct, values, aggregates, columns: As in `Clauses` and `Selected`, as far as read.
+        nested, distinct, values, aggregates: As in `Clauses` and `Selected`, as far as read.
+        columns: Of the result column that is being read: each as it is named, and as terms write it.
     """
 
     def __init__(self, parent: Scope | None, ctes: Ctes | None) -> None:
@@ -128,9 +129,9 @@ class Scope:
         self.aliases: dict[str, Term] | None = None
         self.nested: list[Clauses] = list(self.derived)
         self.distinct: set[str] = set()
-        self.values: list[str] = []
+        self.values: list[ComparedValue] = []
         self.aggregates: list[str] = []
-        self.columns: list[str] = []
+        self.columns: list[tuple[str, str]] = []
 
     def find(self, qualifier: str, column: str) -> Place | Term | None:
         """Look a name up, both in lower case: a column, or the term of an alias, or None.
@@ -170,6 +171,10 @@ class Scope:
         scope, own = place.scope, (place.source, place.column)
         names = [_written(one) for one in scope.equal_to(own)] if scope._equal else [_written(own)]
         return "^" * place.level + min(names)
+
+    def named(self, place: Place) -> str:
+        """A column as it is named, whatever it is equal to."""
+        return "^" * place.level + _written((place.source, place.column))
 
     def equate(self, one: tuple[Source, str], other: tuple[Source, str]) -> None:
         """Note that two columns are equal in every row."""

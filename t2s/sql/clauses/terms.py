@@ -45,12 +45,21 @@ class Selected(NamedTuple):
     Attributes:
         term: What it is.
         aggregates: Names of the aggregate functions in it, in their order.
-        columns: Columns in it, and `*` for `count(*)`, in their order.
+        columns: Columns in it as they are named, equations aside, and `*` for `count(*)`; in their order.
+        form: The outline without its columns: `max(_)`.
     """
 
     term: Term
     aggregates: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    form: str = "_"
+
+
+class ComparedValue(NamedTuple):
+    """A constant, and the outline of what it is compared with."""
+
+    compared: str
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,7 @@ class Clauses:
         joins: Columns that inner joins equate (`公司.id = 利润.公司id`), and outer joins, each with its conditions.
         conditions: What WHERE and the ON of inner joins demand together, but for these equations.
         group, having, order, limit: As in SQL; `limit` has the offset with it.
-        values: Constants that it compares with, sorted.
+        values: Constants that it compares something with, sorted.
         nested: Subqueries and CTEs that it uses, wherever they stand.
         quoted_texts: Of the whole query, on the outermost `Clauses` alone: words in double quotes that SQLite takes for
             texts, with whether each stands where a value would.
@@ -90,7 +99,7 @@ class Clauses:
     having: tuple[Term, ...] = ()
     order: tuple[Term, ...] = ()
     limit: Term | None = None
-    values: tuple[str, ...] = ()
+    values: tuple[ComparedValue, ...] = ()
     nested: tuple[Clauses, ...] = ()
     quoted_texts: tuple[tuple[str, bool], ...] = ()
 
