@@ -40,7 +40,7 @@ def statistics_png(statistics: Statistics) -> bytes:
         .configure_axis(gridColor="#eeeeee", titleFontWeight="normal")
         .configure_view(stroke=None)
     )
-    png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=2)
+    png: bytes = vl_convert.vegalite_to_png(chart.to_json(), scale=1.5)
     return png
 
 
