@@ -66,7 +66,7 @@ def outer_query_orders(sql: str) -> bool:
     for token in tokens(sql):
         if token.kind in ("space", "comment"):
             continue
-        word = token.text.lower() if token.kind in ("word", "sign") else ""
+        word = token.text.lower()  # of a literal or a quoted name with its quotes
         if word == "(":
             depth += 1
         elif word == ")":
@@ -152,8 +152,8 @@ class _PairSearch:
         columns = [column for column in self._columns if isinstance(gold[0][column], (int, float))]
         if len(gold) == 1 or not columns:
             return self._are_equal(gold[0], predicted[0])
-        # By the column with the most numbers first, so that few rows come into question for each.
-        columns.sort(key=lambda column: -len({row[column] for row in gold}))
+        # By the widest column first, so that few rows come into question for each.
+        columns.sort(key=lambda column: -_width_in_tolerances([_number(row[column]) for row in gold]))
         gold, predicted = _sorted_by(gold, columns), _sorted_by(predicted, columns)
         match_of = {i: i for i in range(len(gold)) if self._are_equal(gold[i], predicted[i])}
         if len(match_of) == len(gold):
@@ -162,7 +162,7 @@ class _PairSearch:
 
         def candidates(index: int) -> Iterator[int]:
             number = _number(gold[index][columns[0]])
-            width = 2 * max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * abs(number))
+            width = 2 * _tolerance(number)
             first = bisect_left(sorted_numbers, number - width)
             for position in range(first, bisect_right(sorted_numbers, number + width)):
                 if self._are_equal(gold[index], predicted[position]):
@@ -204,6 +204,15 @@ def _augment(
 
 def _sorted_by(rows: Sequence[Row], columns: Sequence[int]) -> list[Row]:
     return sorted(rows, key=lambda row: [_number(row[column]) for column in columns])
+
+
+def _width_in_tolerances(numbers: Sequence[int | float]) -> float:
+    low, high = min(numbers), max(numbers)
+    return 0.0 if low == high else (high - low) / _tolerance(max(abs(low), abs(high)))
+
+
+def _tolerance(number: int | float) -> float:
+    return max(ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE * abs(number))
 
 
 def _number(value: Value) -> int | float:
