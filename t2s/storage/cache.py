@@ -104,11 +104,15 @@ class NodeCache:
         store = open_store(uri)
         if isinstance(store, LocalStore):
             return self._local_folder(store)
+        listed = _listing(store)
+        if folder := self._known_folder(store, listed):
+            return folder
         with self._room.locked(f"folder {store.uri}", store.uri):
             for _ in range(_MAX_FETCHES):
-                listed = _listing(store)
+                # Who has waited finds what it had listed: ten workers ask the store ten times, side by side.
                 if folder := self._known_folder(store, listed) or self._assembled(store, listed):
                     return folder
+                listed = _listing(store)
         raise _keeps_changing(store.uri)
 
     def _local_folder(self, store: LocalStore) -> CachedFolder:
