@@ -1,43 +1,38 @@
-"""Evaluate: predictions against gold SQL, both run in the sandbox, into `<run_uri>/report.json`.
+"""Evaluate: predictions against gold SQL, both run in the sandbox, into `report.json` and `report.html`.
 
     gold_uri           [{"db_list": ["购书平台"], "interaction": [{"question_id": "h83oa", "question": …, "query":
     gold}, …]}] predictions_uri    [[{"question_id": "h83oa", "question": …, "db_id": "购书平台", "query": " select …"},
     …], …]
 
 A prediction belongs to the question with its `question_id` and `db_id`; where it has no `db_id`, to the one question
-with its `question_id`. Never by position. A question without a prediction counts as wrong and is listed. A turn whose
-gold does not run is left out and listed, and its interaction left out of the interaction match.
-
-Work is cut by gold query: a task runs one (database digest, gold SQL) once, and every prediction made for it once, in
-one thread, and keeps nothing but verdicts. So memory does not grow with the results, only with the number of questions.
+with its `question_id`. By position only in the text format, which has no keys. A question without a prediction counts
+as wrong and is listed. A turn whose gold does not run is left out and listed, and its interaction left out of the
+interaction match.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from t2s.dataset import default_databases_uri, find_databases, read_interactions
-from t2s.dataset.location import split_uri
-from t2s.dataset.problems import Problems, describe
+from t2s.dataset.text_format import is_text_name, read_text_gold
 from t2s.errors import DatasetError
+from t2s.execution import Executed, Key, ScoredTurn, execute
 from t2s.interaction import Interaction
-from t2s.manifest import read_manifest
-from t2s.metrics.execution_accuracy import official_comparison
-from t2s.metrics.interaction_match import interaction_match
-from t2s.report import REPORT_KEY, TURN_GROUPS, VERDICTS, QuestionResult, Report, Score, Verdict
-from t2s.sql.compare import same_result
-from t2s.sql.sandbox import Limits, Outcome, Sandbox
-from t2s.storage import open_store
+from t2s.manifest import Manifest, package_versions, read_manifest
+from t2s.predicted_turns import PredictedTurn, read_predictions
+from t2s.report import PAGE_KEY, REPORT_KEY, TURNS_KEY, Report, TurnDetail
+from t2s.report.page import render_page
+from t2s.report.record import History
+from t2s.scores import Judged, make_report
+from t2s.sql.sandbox import Limits, Sandbox
+from t2s.storage import Store, open_store
+from t2s.text_scores import Sizes, TextPair, TextScorer, TextScores
 
-logger = logging.getLogger(__name__)
-
-History = Literal["predicted", "gold", "none"]
 _PREDICTIONS_NAME = "predictions.json"
 
 
@@ -51,36 +46,11 @@ class DatabaseFolder(Protocol):
         """Its sha256."""
 
 
-class PredictedTurn(NamedTuple):
-    """One entry of a predictions file; `db_id` is None where the file does not say."""
+class Evaluation(NamedTuple):
+    """A scored run: the report, and what it says of each turn, in gold's order."""
 
-    question_id: str
-    db_id: str | None
-    sql: str
-
-
-class _Key(NamedTuple):
-    db_id: str
-    question_id: str
-
-
-class _Turn(NamedTuple):
-    """A turn to be scored."""
-
-    key: _Key
-    turn_index: int
-    gold_sql: str
-    predicted_sql: str | None
-
-
-class _Judged(NamedTuple):
-    """What came of a turn; `gold_error` is set where it cannot be scored."""
-
-    verdict: Verdict
-    ex: bool | None
-    ex_keep_distinct: bool | None
-    is_valid: bool
-    gold_error: str = ""
+    report: Report
+    turns: list[TurnDetail]
 
 
 def evaluate_run(
@@ -96,16 +66,16 @@ def evaluate_run(
     cache_dir: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Score a predictions file and write `<run_uri>/report.json`.
+    """Score predictions and write `report.json`, `report.html` and `evaluate/turns.jsonl` into the run.
 
     Args:
-        gold_uri: Dataset with gold SQL: a JSON file, or a folder that holds exactly one.
+        gold_uri: Dataset with gold SQL: a JSON file, a folder that holds exactly one, or a text file.
         run_uri: Where the report goes.
         databases_uri: Folder of SQLite databases; None: `database/` beside the gold file.
         predictions_uri: None: `<run_uri>/predictions.json`.
         limit: Only the first so many interactions of the gold; None: all.
         history: Which earlier SQL the model saw; None: what the manifest of the run's predict job says, if it has one.
-        num_workers: Queries that run at once; None: one for each CPU.
+        num_workers: Processes that run queries, and that compare texts; None: one for each CPU.
         limits: What one query may take.
         cache_dir: Where databases from a store are kept on this node.
         on_progress: Called with the turns judged and all turns.
@@ -115,15 +85,17 @@ def evaluate_run(
         StorageError: A store failed or refused.
         SandboxError: Worker processes cannot be started.
     """
-    gold = read_interactions(gold_uri, limit=limit)
-    predictions = read_predictions(predictions_uri or f"{run_uri.rstrip('/')}/{_PREDICTIONS_NAME}")
+    own_predictions = f"{run_uri.rstrip('/')}/{_PREDICTIONS_NAME}"
+    predictions_uri = predictions_uri or own_predictions
+    gold = read_gold(gold_uri, limit=limit)
+    predictions = read_predictions(predictions_uri, gold, whole_gold=limit is None)
     databases = find_databases(databases_uri or default_databases_uri(gold_uri), cache_dir=cache_dir)
     databases.check(interaction.db_id for interaction in gold)
     store = open_store(run_uri)
-    if history is None and predictions_uri in (None, f"{run_uri.rstrip('/')}/{_PREDICTIONS_NAME}"):
-        manifest = read_manifest(store, "predict")
-        history = cast("History | None", manifest.settings.get("history")) if manifest else None
-    report = evaluate(
+    manifest = read_manifest(store, "predict") if predictions_uri.startswith(run_uri.rstrip("/")) else None
+    if history is None and manifest is not None:
+        history = cast("History | None", manifest.settings.get("history"))
+    evaluation = evaluate(
         gold,
         predictions,
         databases,
@@ -132,57 +104,20 @@ def evaluate_run(
         limits=limits,
         on_progress=on_progress,
     )
-    store.write(REPORT_KEY, (report.model_dump_json(indent=1) + "\n").encode())
-    return report
+    _write(store, evaluation, _facts(gold_uri, predictions_uri, manifest))
+    return evaluation.report
 
 
-def read_predictions(predictions_uri: str) -> list[PredictedTurn]:
-    """Read a predictions file: a list of interactions, each a list of objects with `question_id`, `query`, `db_id`.
+def read_gold(gold_uri: str, *, limit: int | None = None) -> list[Interaction]:
+    """Read gold in any form: a dataset of `t2s.dataset`, or the field's text format.
 
     Raises:
-        DatasetError: No such file, malformed JSON (with the place), or entries of another form.
+        DatasetError: No such file, or a file that is not right; the message says where.
         StorageError: The store failed or refused.
     """
-    folder, name = split_uri(predictions_uri)
-    store = open_store(folder)
-    if not name or not store.exists(name):
-        raise DatasetError(f"{predictions_uri}: wanted a predictions file, found none; set predictions_uri")
-    try:
-        entries = json.loads(store.read(name).decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{predictions_uri}: wanted UTF-8, found byte {error.start} is not") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise DatasetError(f"{predictions_uri}, {place}: malformed JSON: {error.msg}") from error
-    problems = Problems(predictions_uri)
-    if not isinstance(entries, list):
-        problems.add("the file", f"wanted a list of interactions, found {describe(entries)}")
-        entries = []
-    turns = list(_read_turns(entries, problems))
-    problems.raise_if_any()
-    return turns
-
-
-def _read_turns(entries: list[Any], problems: Problems) -> Iterator[PredictedTurn]:
-    for index, interaction in enumerate(entries):
-        if not isinstance(interaction, list):
-            problems.add(f"[{index}]", f"wanted a list of turns, found {describe(interaction)}")
-            continue
-        for turn_index, item in enumerate(interaction):
-            place = f"[{index}][{turn_index}]"
-            if not isinstance(item, dict):
-                problems.add(place, f"wanted an object with question_id and query, found {describe(item)}")
-                continue
-            question_id, db_id, sql = item.get("question_id"), item.get("db_id"), item.get("query")
-            if isinstance(question_id, str) and isinstance(sql, str) and (db_id is None or isinstance(db_id, str)):
-                yield PredictedTurn(question_id, db_id, sql)
-                continue
-            wanted = (("question_id", question_id, "a text"), ("query", sql, "SQL"))
-            for key, value, what in wanted:
-                if not isinstance(value, str):
-                    problems.add(f"{place}.{key}", f"wanted {what}, found {describe(value)}")
-            if db_id is not None and not isinstance(db_id, str):
-                problems.add(f"{place}.db_id", f"wanted a text or null, found {describe(db_id)}")
+    if is_text_name(gold_uri):
+        return read_text_gold(gold_uri, limit=limit)
+    return read_interactions(gold_uri, limit=limit)
 
 
 def evaluate(
@@ -194,7 +129,7 @@ def evaluate(
     num_workers: int | None = None,
     limits: Limits | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> Evaluation:
     """Score predictions.
 
     Args:
@@ -202,7 +137,7 @@ def evaluate(
         predictions: In any order.
         databases: Of the gold's `db_id`s, checked.
         history: Printed with the score.
-        num_workers: Queries that run at once; None: one for each CPU.
+        num_workers: Processes that run queries, and that compare texts; None: one for each CPU.
         limits: What one query may take.
         on_progress: Called with the turns judged and all turns, in the calling thread.
 
@@ -213,29 +148,94 @@ def evaluate(
     _check_gold(gold)
     predicted, unknown = _pair(gold, predictions)
     turns = [
-        _Turn(key, turn_index, turn.gold_sql or "", predicted.get(key))
-        for interaction in gold
+        ScoredTurn(
+            key,
+            index,
+            turn_index,
+            turn.question,
+            turn.gold_sql or "",
+            predicted[key].sql.strip() if key in predicted else None,
+            predicted[key].error if key in predicted else None,
+        )
+        for index, interaction in enumerate(gold)
         for turn_index, turn in enumerate(interaction.turns)
-        for key in [_Key(interaction.db_id, turn.question_id)]
+        for key in [Key(interaction.db_id, turn.question_id)]
     ]
-    tasks: dict[tuple[str, str], list[_Turn]] = {}
-    for one in turns:
-        tasks.setdefault((databases.digest(one.key.db_id), one.gold_sql), []).append(one)
-    judged: dict[_Key, _Judged] = {}
-    with Sandbox(num_workers, limits) as sandbox, ThreadPoolExecutor(sandbox.num_workers) as threads:
-        pending = [
-            threads.submit(_judge_all, sandbox, databases.path(task[0].key.db_id), task) for task in tasks.values()
-        ]
+    executed, texts = _judge(turns, databases, num_workers, limits, on_progress)
+    judged = [
+        Judged(
+            turn,
+            executed[turn.key],
+            texts.get(turn.key),
+            predicted[turn.key].measurement if turn.key in predicted else None,
+        )
+        for turn in turns
+    ]
+    return Evaluation(*make_report(judged, unknown, history))
+
+
+def _judge(
+    turns: Sequence[ScoredTurn],
+    databases: DatabaseFolder,
+    num_workers: int | None,
+    limits: Limits | None,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[dict[Key, Executed], dict[Key, TextScores]]:
+    """Run all SQL and compare all texts; a batch of texts begins as soon as its queries have run."""
+    tasks: dict[tuple[str, str], list[ScoredTurn]] = {}
+    for turn in turns:
+        tasks.setdefault((databases.digest(turn.key.db_id), turn.gold_sql), []).append(turn)
+    by_key = {turn.key: turn for turn in turns}
+    executed: dict[Key, Executed] = {}
+    texts: dict[Key, TextScores] = {}
+    compared: dict[Future[list[TextScores]], Sequence[Key]] = {}
+    with (
+        Sandbox(num_workers, limits) as sandbox,
+        TextScorer(sandbox.num_workers, len(turns)) as scorer,
+        ThreadPoolExecutor(sandbox.num_workers) as threads,
+    ):
+        pending = [threads.submit(execute, sandbox, databases.path(task[0].key.db_id), task) for task in tasks.values()]
         try:
-            for done in as_completed(pending):
-                judged |= done.result()
-                if on_progress is not None:
-                    on_progress(len(judged), len(turns))
+            waiting: list[Key] = []
+            for number, done in enumerate(as_completed(pending), 1):
+                executed |= done.result()
+                waiting += [key for key, one in done.result().items() if one.verdict != "gold_failed"]
+                if len(waiting) >= scorer.batch_turns or number == len(pending):
+                    pairs = [_text_pair(by_key[key], executed[key], databases) for key in waiting]
+                    for future, keys in scorer.submit(pairs, waiting):
+                        compared[future] = keys
+                    waiting = []
+                _tell(on_progress, len(turns), executed, compared)
+            for future in as_completed(compared):
+                texts |= zip(compared[future], future.result(), strict=True)
+                _tell(on_progress, len(turns), executed, compared)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
             sandbox.close()  # what runs now ends now, not at its deadline
             raise
-    return _report(gold, turns, judged, unknown, history)
+    return executed, texts
+
+
+def _tell(
+    on_progress: Callable[[int, int], None] | None,
+    num_turns: int,
+    executed: dict[Key, Executed],
+    compared: dict[Future[list[TextScores]], Sequence[Key]],
+) -> None:
+    if on_progress is not None:
+        failed = sum(one.verdict == "gold_failed" for one in executed.values())
+        on_progress(failed + sum(len(keys) for future, keys in compared.items() if future.done()), num_turns)
+
+
+def _text_pair(turn: ScoredTurn, executed: Executed, databases: DatabaseFolder) -> TextPair:
+    sizes = None
+    if executed.verdict is None and executed.gold is not None and executed.predicted is not None:
+        gold, predicted = executed.gold, executed.predicted
+        sizes = Sizes(gold.num_rows, predicted.num_rows, gold.num_columns, predicted.num_columns)
+    elif executed.verdict is None:
+        sizes = Sizes(0, 0, 0, 0)  # it runs only as the official program rewrites it
+    path = databases.path(turn.key.db_id)
+    return TextPair(path, turn.key.db_id, turn.gold_sql, turn.predicted_sql or "", sizes)
 
 
 def _check_gold(gold: Sequence[Interaction]) -> None:
@@ -248,13 +248,15 @@ def _check_gold(gold: Sequence[Interaction]) -> None:
         )
 
 
-def _pair(gold: Sequence[Interaction], predictions: Iterable[PredictedTurn]) -> tuple[dict[_Key, str], list[str]]:
+def _pair(
+    gold: Sequence[Interaction], predictions: Iterable[PredictedTurn]
+) -> tuple[dict[Key, PredictedTurn], list[str]]:
     """Give each prediction to its question; also name the predictions whose question gold does not have."""
     db_ids: dict[str, list[str]] = {}
     for interaction in gold:
         for turn in interaction.turns:
             db_ids.setdefault(turn.question_id, []).append(interaction.db_id)
-    paired: dict[_Key, str] = {}
+    paired: dict[Key, PredictedTurn] = {}
     unknown: list[str] = []
     for prediction in predictions:
         candidates = db_ids.get(prediction.question_id, [])
@@ -266,10 +268,10 @@ def _pair(gold: Sequence[Interaction], predictions: Iterable[PredictedTurn]) -> 
         if not candidates or (prediction.db_id is not None and prediction.db_id not in candidates):
             unknown.append(prediction.question_id + (f"@{prediction.db_id}" if prediction.db_id else ""))
             continue
-        key = _Key(prediction.db_id if prediction.db_id is not None else candidates[0], prediction.question_id)
+        key = Key(prediction.db_id if prediction.db_id is not None else candidates[0], prediction.question_id)
         if key in paired:
             raise DatasetError(f"predictions: wanted one for {key.question_id} of {key.db_id}, found two")
-        paired[key] = prediction.sql.strip()
+        paired[key] = prediction
     if not paired:
         example = f"; the first is for {unknown[0]}" if unknown else ""
         raise DatasetError(
@@ -279,95 +281,26 @@ def _pair(gold: Sequence[Interaction], predictions: Iterable[PredictedTurn]) -> 
     return paired, unknown
 
 
-def _judge_all(sandbox: Sandbox, database: Path, turns: Sequence[_Turn]) -> dict[_Key, _Judged]:
-    """Judge the turns that share a database and a gold query; each query runs once."""
-    outcomes: dict[str, Outcome] = {}
-
-    def run(sql: str) -> Outcome:
-        if sql not in outcomes:
-            outcomes[sql] = sandbox.run(database, sql)
-        return outcomes[sql]
-
-    return {turn.key: _judge(run, turn) for turn in turns}
+def _write(store: Store, evaluation: Evaluation, facts: dict[str, str]) -> None:
+    report, turns = evaluation
+    lines = b"".join(turn.model_dump_json().encode() + b"\n" for turn in turns)
+    store.write(TURNS_KEY, lines)
+    page = render_page(report, turns, title=facts["gold"], facts=facts)
+    store.write(PAGE_KEY, page.encode())
+    store.write(REPORT_KEY, (report.model_dump_json(indent=1) + "\n").encode())  # last: who sees it sees all
 
 
-def _judge(run: Callable[[str], Outcome], turn: _Turn) -> _Judged:
-    right: list[bool] = []
-    outcomes: list[Outcome] = []
-    for keep_distinct in (False, True):
-        comparison = official_comparison(turn.gold_sql, turn.predicted_sql or "", keep_distinct=keep_distinct)
-        gold = run(comparison.gold_sql)
-        if gold.rows is None:
-            return _Judged("gold_failed", None, None, False, gold_error=f"{gold.kind}: {gold.message}")
-        outcomes.append(run(comparison.predicted_sql))
-        right.append(same_result(gold, outcomes[-1], ordered=comparison.ordered))
-    verdict: Verdict
-    if turn.predicted_sql is None:
-        verdict = "missing"
-    elif outcomes[0].kind == "empty_sql":
-        verdict = "no_sql"
-    elif outcomes[0].kind == "rows":
-        verdict = "right" if right[0] else "wrong_result"
-    else:
-        verdict = outcomes[0].kind
-    return _Judged(verdict, right[0], right[1], is_valid=run(turn.predicted_sql or "").kind == "rows")
-
-
-def _report(
-    gold: Sequence[Interaction],
-    turns: Sequence[_Turn],
-    judged: dict[_Key, _Judged],
-    unknown: Sequence[str],
-    history: History | None,
-) -> Report:
-    num_databases = Counter(turn.key.question_id for turn in turns)
-
-    def name(key: _Key) -> str:
-        return key.question_id if num_databases[key.question_id] == 1 else f"{key.question_id}@{key.db_id}"
-
-    by_turn: dict[str, list[_Judged]] = {group: [] for group in TURN_GROUPS}
-    by_db: dict[str, list[_Judged]] = {}
-    for turn in turns:
-        by_turn[TURN_GROUPS[min(turn.turn_index, len(TURN_GROUPS) - 1)]].append(judged[turn.key])
-        by_db.setdefault(turn.key.db_id, []).append(judged[turn.key])
-    num_right, num_interactions = interaction_match(
-        [judged[_Key(interaction.db_id, turn.question_id)].ex for turn in interaction.turns] for interaction in gold
-    )
-    verdicts = Counter(one.verdict for one in judged.values())
-    return Report(
-        **dict(_score(judged.values())),
-        num_interactions=num_interactions,
-        num_gold_failed=verdicts["gold_failed"],
-        interaction_match_ex=num_right / num_interactions if num_interactions else None,
-        history=history,
-        by_turn={group: _score(members) for group, members in by_turn.items()},
-        by_db={db_id: _score(members) for db_id, members in by_db.items()},
-        verdicts={kind: verdicts[kind] for kind in VERDICTS},
-        missing_predictions=tuple(name(turn.key) for turn in turns if turn.predicted_sql is None),
-        unknown_predictions=tuple(unknown),
-        gold_failed={
-            name(turn.key): judged[turn.key].gold_error for turn in turns if judged[turn.key].verdict == "gold_failed"
-        },
-        per_question={name(turn.key): _question_result(judged[turn.key]) for turn in turns},
-    )
-
-
-def _score(members: Iterable[_Judged]) -> Score:
-    scored = [one for one in members if one.ex is not None]
-
-    def share(flags: Iterable[bool | None]) -> float | None:
-        return sum(map(bool, flags)) / len(scored) if scored else None
-
-    return Score(
-        num_turns=len(scored),
-        execution_accuracy=share(one.ex for one in scored),
-        execution_accuracy_keep_distinct=share(one.ex_keep_distinct for one in scored),
-        valid_sql_rate=share(one.is_valid for one in scored),
-    )
-
-
-def _question_result(judged: _Judged) -> QuestionResult:
-    def flag(right: bool | None) -> Literal[0, 1] | None:
-        return None if right is None else 1 if right else 0
-
-    return QuestionResult(ex=flag(judged.ex), ex_keep_distinct=flag(judged.ex_keep_distinct), verdict=judged.verdict)
+def _facts(gold_uri: str, predictions_uri: str, manifest: Manifest | None) -> dict[str, str]:
+    """What the page says in its head, by label."""
+    facts = {
+        "gold": gold_uri,
+        "predictions": predictions_uri,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "t2s": package_versions().get("t2s", ""),
+    }
+    if manifest is not None:
+        engine = manifest.settings.get("engine", {})
+        for key in ("kind", "model_uri", "adapter_uri"):
+            if isinstance(engine, dict) and engine.get(key):
+                facts[key.removesuffix("_uri")] = str(engine[key])
+    return facts

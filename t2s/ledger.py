@@ -91,16 +91,14 @@ class ShardLedger:
         prefix, suffix = f"{FOLDER}/", ".done"
         return {info.key[len(prefix) : -len(suffix)] for info in self._store.list(prefix) if info.key.endswith(suffix)}
 
+    @staticmethod
+    def plan_of(store: Store, name: str) -> str:
+        """The plan that a committed shard belongs to: for those who only read a run, and made no plan."""
+        return _read_done(store, name).plan
+
     def done(self, name: str) -> Done:
         """Read a `.done`; `ObjectMissing` if there is none, `PlanMismatch` if it belongs to another plan."""
-        data = self._store.read(f"{FOLDER}/{name}.done")
-        try:
-            done = Done.model_validate_json(data)
-        except ValueError as error:
-            raise StorageError(
-                f"{self._store.uri}/{FOLDER}/{name}.done: wanted a commit marker, found {data[:80]!r}; "
-                "it was not written by t2s: move it away or use another run_uri"
-            ) from error
+        done = _read_done(self._store, name)
         if done.plan != self._plan:
             raise PlanMismatch(
                 f"{self._store.uri}/{FOLDER}/{name}.done belongs to plan {done.plan[:12]}, this run is plan "
@@ -200,6 +198,17 @@ class ShardLedger:
                 "was changed after its commit: restore it, or delete its .done and run again"
             )
         return (kind.model_validate_json(line) for line in body.splitlines())
+
+
+def _read_done(store: Store, name: str) -> Done:
+    data = store.read(f"{FOLDER}/{name}.done")
+    try:
+        return Done.model_validate_json(data)
+    except ValueError as error:
+        raise StorageError(
+            f"{store.uri}/{FOLDER}/{name}.done: wanted a commit marker, found {data[:80]!r}; "
+            "it was not written by t2s: move it away or use another run_uri"
+        ) from error
 
 
 def retry_name(name: str, generation: int) -> str:

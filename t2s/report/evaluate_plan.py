@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2s.dataset import find_databases, read_interactions
-from t2s.evaluate import read_predictions
+from t2s.dataset import find_databases
+from t2s.evaluate import read_gold
+from t2s.predicted_turns import read_predictions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,8 +29,8 @@ def show_evaluate_plan(
     """
     from rich.table import Table
 
-    gold = read_interactions(gold_uri, limit=limit)
-    predictions = read_predictions(predictions_uri)
+    gold = read_gold(gold_uri, limit=limit)
+    predictions = read_predictions(predictions_uri, gold, whole_gold=limit is None)
     db_ids = {interaction.db_id for interaction in gold}
     find_databases(databases_uri, cache_dir=cache_dir).check(db_ids)
     num_turns = sum(len(interaction.turns) for interaction in gold)
@@ -37,5 +38,5 @@ def show_evaluate_plan(
     table.add_row("gold", f"{gold_uri}: {len(gold)} interactions, {num_turns} turns")
     table.add_row("databases", f"{databases_uri}: {len(db_ids)}")
     table.add_row("predictions", f"{predictions_uri}: {len(predictions)} turns")
-    table.add_row("writes", f"{run_uri}/report.json, {run_uri}/evaluate/")
+    table.add_row("writes", f"{run_uri}/report.json, {run_uri}/report.html, {run_uri}/evaluate/")
     console.print(table)

@@ -2,7 +2,7 @@
 
     with Sandbox(num_workers=2) as sandbox:
         sandbox.run(Path("database/中国城市.sqlite"), "SELECT 名称 FROM 城市 WHERE 人口 > 1000")
-        # Outcome(kind="rows", rows=(("北京",), ("上海",)), names=("名称",), message="", elapsed_s=0.0004, all_utf8=True)
+        # Outcome(kind="rows", rows=(("北京",), ("上海",)), names=("名称",), elapsed_s=0.0004, all_utf8=True)
 
 A query runs in one of `num_workers` processes (worker.py says what holds it in there). SQLite looks at the clock
 between the steps of its virtual machine, never inside one C function (`instr(zeroblob(900000),

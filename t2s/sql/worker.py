@@ -274,16 +274,22 @@ def write_frame(stream: BinaryIO, body: bytes) -> None:
     stream.flush()
 
 
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel to end this process with the thread that started it, also when that is killed with -9."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(0)  # the parent died before we asked to die with it
+
+
 def confine(parent_pid: int, memory_bytes: int) -> None:
     """Give up what a query never needs: files, memory beyond the limit, other processes, life after the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    die_with_parent(parent_pid)
     if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        pr_set_pdeathsig, pr_set_no_new_privs = 1, 38  # linux/prctl.h
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(pr_set_no_new_privs, 1, 0, 0, 0)
-    if os.getppid() != parent_pid:
-        os._exit(0)  # the parent died before we asked to die with it
+        pr_set_no_new_privs = 38
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_no_new_privs, 1, 0, 0, 0)
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),

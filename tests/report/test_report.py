@@ -3,14 +3,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from rich.console import Console
 
 import t2s.report
-from t2s.report import VERDICTS, QuestionResult, Report, Score, print_report, report_schema
+from t2s.report import QuestionResult, Report, Score, print_report, report_schema
+from t2s.verdict import HARDNESSES, VERDICTS, WARNINGS, Verdict
 
 SCHEMA_FILE = Path(t2s.report.__file__).with_name("report.schema.json")
 
@@ -18,9 +19,33 @@ SCHEMA_FILE = Path(t2s.report.__file__).with_name("report.schema.json")
 def score(num_turns: int, accurate: float | None) -> Score:
     return Score(
         num_turns=num_turns,
+        num_turns_em=num_turns,
         execution_accuracy=accurate,
         execution_accuracy_keep_distinct=accurate,
+        execution_accuracy_strict=accurate,
+        execution_accuracy_bird=accurate,
+        exact_set_match=accurate,
+        exact_set_match_own=accurate,
         valid_sql_rate=1.0 if num_turns else None,
+        bleu_4=accurate,
+        rouge_l=accurate,
+        intervals={} if accurate is None else {"execution_accuracy": (accurate / 2, 1.0)},
+    )
+
+
+def result(ex: Literal[0, 1] | None, verdict: Verdict) -> QuestionResult:
+    return QuestionResult(
+        ex=ex,
+        ex_keep_distinct=ex,
+        ex_strict=ex,
+        ex_bird=ex,
+        em=ex,
+        em_own=ex,
+        hardness="easy",
+        bleu_4=0.5,
+        rouge_l=0.25,
+        valid_sql=1,
+        verdict=verdict,
     )
 
 
@@ -30,18 +55,23 @@ def make_report(**changes: Any) -> Report:
         **dict(score(4, 0.75)),
         "num_interactions": 3,
         "num_gold_failed": 0,
+        "num_gold_rejected": 0,
+        "num_predictions_rejected": 0,
         "interaction_match_ex": 2 / 3,
+        "interaction_match_em": 1 / 3,
+        "interaction_match_em_own": 1 / 3,
         "history": "predicted",
         "by_turn": groups,
+        "by_hardness": {level: score(4 if level == "easy" else 0, None) for level in HARDNESSES},
         "by_db": {"中国城市": score(4, 0.75)},
+        "first_wrong_turn": {"1": 1, "2": 0, "3": 0, "4": 0, ">4": 0, "none": 2},
         "verdicts": {kind: 0 for kind in VERDICTS} | {"right": 3, "timeout": 1},
+        "warnings": dict.fromkeys(WARNINGS, 0),
         "missing_predictions": (),
         "unknown_predictions": (),
         "gold_failed": {},
-        "per_question": {
-            "a": QuestionResult(ex=1, ex_keep_distinct=0, verdict="right"),
-            "b": QuestionResult(ex=None, ex_keep_distinct=None, verdict="gold_failed"),
-        },
+        "rejections": {},
+        "per_question": {"a": result(1, "right"), "b": result(None, "gold_failed")},
     }
     return Report(**{**values, **changes})
 
@@ -69,7 +99,7 @@ def test_a_report_obeys_the_schema_and_comes_back_from_its_file() -> None:
     [
         {"execution_accuracy": "0.5"},
         {"verdicts": {"perfect": 1}},
-        {"exact_set_match": 0.5},
+        {"exact_set_match": "0.5"},
         {"history": "all"},
         {"unheard_of": 1},
     ],
@@ -88,20 +118,26 @@ def test_the_keys_that_users_were_promised_are_there() -> None:
     )
     assert set(promised.split()) <= content.keys()
     assert list(content["by_turn"]) == ["1", "2", "3", "4", ">4"]
-    assert set(content["per_question"]["a"]) == {"ex", "ex_keep_distinct", "em", "hardness", "verdict"}
+    assert {"ex", "ex_keep_distinct", "em", "hardness", "verdict"} <= set(content["per_question"]["a"])
 
 
 def test_the_table_shows_each_turn_and_the_whole() -> None:
     lines = [line.replace("│", " ").split() for line in printed(make_report()).splitlines()]
-    assert ["1", "3", "66.7", "%", "66.7", "%", "100.0", "%"] in lines
-    assert [">4", "0", "-", "-", "-"] in lines
-    assert ["all", "4", "75.0", "%", "75.0", "%", "100.0", "%"] in lines
+    share = ["66.7", "%"]
+    assert ["turn", "1", "3", *share, "(33.3-100.0)", *share * 4, "100.0", "%"] in lines
+    assert ["turn", ">4", "0", *"------"] in lines
+    assert ["easy", "4", *"-----", "100.0", "%"] in lines
+    assert not any(line[:1] == ["hard"] for line in lines), "levels without turns are left out"
+    share = ["75.0", "%"]
+    assert ["all", "4", *share, "(37.5-100.0)", *share * 4, "100.0", "%"] in lines
 
 
 def test_the_print_says_history_interactions_and_verdicts_and_warns_of_nothing() -> None:
     text = printed(make_report())
     assert "history: predicted" in text
-    assert "Interactions with every turn right: 2 of 3 (66.7 %)" in text
+    assert "Interactions with every turn right (IM by EX): 66.7 %\n" in text
+    assert "Interactions with every turn an exact set match (IM by EM): 33.3 %\n" in text
+    assert "BLEU-4 75.0 %, ROUGE-L 75.0 %" in text
     assert "Verdicts: right 3, timeout 1\n" in text
     assert "warning" not in text
     assert "history: unknown" in printed(make_report(history=None))
