@@ -143,6 +143,24 @@ def status(
         print_table(store.uri, jobs)
 
 
+@app.command(epilog="Example: t2s compare runs/base runs/adapter-1 runs/adapter-2")
+def compare(
+    run_uris: Annotated[list[str], typer.Argument(help="Scored runs; the first is the base.", metavar="RUN_URI...")],
+    show_all: Annotated[bool, typer.Option("--all", help="List every turn that was won or lost.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Put scored runs side by side: differences with paired tests, what was won and what was lost."""
+    from t2s.compare import compare_runs
+    from t2s.progress import stdout_console
+    from t2s.report.compare_terminal import print_comparison
+
+    comparison = compare_runs(run_uris)
+    if as_json:
+        print(comparison.model_dump_json(indent=1))
+    else:
+        print_comparison(comparison, stdout_console(), show_all=show_all)
+
+
 @app.command(
     epilog="Example: t2s doctor configs/predict_a10.yaml --store s3://team/runs --ray-address http://127.0.0.1:8265"
 )

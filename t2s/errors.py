@@ -4,7 +4,8 @@
     ├── InputError              exit 2: settings or input files are wrong, found before work starts
     │   ├── SettingsError       a key, a value, a file of settings
     │   ├── DatasetError        questions or databases that cannot be used
-    │   ├── ModelError          a model or adapter folder that is not whole
+    │   ├── ModelError          a model or adapter folder that is not whole, or not the one that is wanted
+    │   ├── ParityError         training would see other tokens than inference
     │   ├── PlanMismatch        the run_uri already holds another plan
     │   └── MissingExtra        the environment lacks a package; says which `make` target brings it
     ├── StorageError            the store failed or refused
@@ -16,6 +17,8 @@
     │   └── EngineDead          the engine is gone: the shard's attempt ends
     ├── SandboxError            the sandbox itself failed (a query's own failure is a verdict, not an error)
     ├── ClusterError            Ray cannot be reached, refuses, or lacks what the job needs
+    ├── StepFailed              a pipeline's step ended with an error of its own
+    ├── TrainError              training cannot go on: a loss that is no number, memory, workers that are lost
     ├── TooManyErrors           more rows failed than max_error_rate allows
     └── Stopped                 exit 3: SIGTERM or Ctrl-C; running the same command again resumes
 
@@ -48,6 +51,10 @@ class DatasetError(InputError):
 
 class ModelError(InputError):
     """A model or adapter folder is incomplete or of the wrong kind."""
+
+
+class ParityError(InputError):
+    """What would be trained on is not what inference sends and expects."""
 
 
 class PlanMismatch(InputError):
@@ -92,6 +99,14 @@ class SandboxError(T2SError):
 
 class ClusterError(T2SError):
     """Ray cannot be reached, refuses, or lacks what the job needs."""
+
+
+class StepFailed(T2SError):
+    """A step of a pipeline failed."""
+
+
+class TrainError(T2SError):
+    """Training cannot go on."""
 
 
 class TooManyErrors(T2SError):

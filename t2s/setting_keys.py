@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -49,6 +49,8 @@ def defaults(model: type[BaseModel], path: KeyPath = ()) -> Iterator[tuple[KeyPa
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    if get_origin(field.annotation) in (list, tuple):
+        return None  # a list of blocks has no keys of its own
     for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate

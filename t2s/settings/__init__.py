@@ -7,13 +7,14 @@ PredictSettings.load()
 from __future__ import annotations
 
 from t2s.settings.base import PREFIX, JobSettings, peek, ray_token, secret_values, variables_set
-from t2s.settings.jobs import JOB_SETTINGS, EvaluateSettings, PredictSettings, RayConfig
+from t2s.settings.jobs import JOB_SETTINGS, EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
 
 __all__ = [
     "JOB_SETTINGS",
     "PREFIX",
     "EvaluateSettings",
     "JobSettings",
+    "PipelineSettings",
     "PredictSettings",
     "RayConfig",
     "peek",

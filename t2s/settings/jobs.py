@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails
 from t2s.dataset import default_databases_uri
 from t2s.engine import EngineConfig
 from t2s.layers import KeyPath
+from t2s.pipeline_config import PipelineConfig
 from t2s.predict_config import PredictConfig
 from t2s.prompt import History
 from t2s.settings.base import JobSettings, setting_error
@@ -121,8 +122,16 @@ class EvaluateSettings(JobSettings):
         return result
 
 
+class PipelineSettings(JobSettings, PipelineConfig):
+    """The job `pipeline`: its `PipelineConfig`; `run_uri` keeps what is finished, and the comparison."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "pipeline"
+
+
 JOB_SETTINGS: dict[str, type[JobSettings]] = {
-    settings_class.job: settings_class for settings_class in (PredictSettings, EvaluateSettings)
+    settings_class.job: settings_class for settings_class in (PredictSettings, EvaluateSettings, PipelineSettings)
 }
 """Every job that takes settings, by name."""
 

@@ -1,0 +1,216 @@
+"""Jobs in order, each in its own environment: from a model's download to a comparison of two scores.
+
+    steps:
+      - {name: train, job: train, config: configs/train_sample.yaml, set: {adapter_uri: "${run_uri}/adapter"}}
+      - {name: after, job: predict, config: configs/predict_sample.yaml,
+         set: {run_uri: "${run_uri}/after", engine.adapter_uri: "${steps.train.adapter_uri}"}}
+
+Every step's settings are loaded, and found right, before the first step starts. A step is a process of its own, as
+`t2s run` starts it. A finished step leaves `pipeline/<name>.done` with a digest of its settings and of the steps before
+it; running the pipeline again goes over those that are finished and unchanged, and starts at the first that is not. The
+jobs themselves resume where they stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from t2s.environments import find, has_nvidia_gpu, needed, repository_root
+from t2s.errors import SettingsError, StepFailed, Stopped
+from t2s.job import StopSignal
+from t2s.layers import did_you_mean
+from t2s.pipeline_config import PipelineConfig, StepConfig
+from t2s.settings import JOB_SETTINGS, JobSettings
+from t2s.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+logger = logging.getLogger(__name__)
+
+_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+_STOP_S = 25.0  # a job ends within 20 s of its first signal
+_POLL_S = 0.2
+
+
+class Step(NamedTuple):
+    """A step, ready to start.
+
+    Attributes:
+        name, job: As configured.
+        words: Arguments of the job's entrypoint.
+        settings: What they say.
+        digest: Of the settings, and of all steps before this one.
+    """
+
+    name: str
+    job: str
+    words: tuple[str, ...]
+    settings: JobSettings
+    digest: str
+
+    @property
+    def done_key(self) -> str:
+        """The object that says that it is finished."""
+        return f"pipeline/{self.name}.done"
+
+
+def load_steps(config: PipelineConfig, run_uri: str) -> list[Step]:
+    """Load the settings of every step.
+
+    Raises:
+        SettingsError: Lists what is wrong in the first step that has something wrong.
+    """
+    steps: list[Step] = []
+    digest = hashlib.sha256()
+    for number, one in enumerate(config.steps, 1):
+        place = f"step {number}, {one.name}"
+        if one.name in [step.name for step in steps]:
+            raise SettingsError(f"{place}: wanted a name that no other step has, found it twice")
+        settings_class = JOB_SETTINGS.get(one.job)
+        if settings_class is None or one.job == "pipeline":
+            jobs = [job for job in JOB_SETTINGS if job != "pipeline"]
+            raise SettingsError(
+                f"{place}: wanted one of {', '.join(jobs)}, found {one.job}{did_you_mean(one.job, jobs)}"
+            )
+        words = (one.config, *_overrides(one, steps, run_uri, place))
+        try:
+            settings = settings_class.load(words)
+        except SettingsError as error:
+            raise SettingsError(f"{place}: {error}") from error
+        content = json.dumps({"name": one.name, "job": one.job, "settings": settings.resolved()}, sort_keys=True)
+        digest.update(content.encode())
+        steps.append(Step(one.name, one.job, words, settings, digest.hexdigest()))
+    names = {step.name: step.job for step in steps}
+    for name in config.compare:
+        if names.get(name) != "evaluate":
+            raise SettingsError(
+                f"compare: wanted names of evaluate steps, found {name}{did_you_mean(name, list(names))}"
+            )
+    return steps
+
+
+def _overrides(one: StepConfig, steps: Sequence[Step], run_uri: str, place: str) -> list[str]:
+    known = {step.name: step.settings.resolved() for step in steps}
+
+    def replaced(match: re.Match[str]) -> str:
+        path = match.group(1).split(".")
+        if path == ["run_uri"]:
+            return run_uri
+        value: Any = known.get(path[1]) if path[0] == "steps" and len(path) > 2 else None
+        for key in path[2:]:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, str | int | float):
+            names = ", ".join(known) or "none"
+            raise SettingsError(
+                f"{place}: wanted ${{run_uri}} or ${{steps.NAME.KEY}} with an earlier step's setting (earlier: {names})"
+                f", found {match.group()}"
+            )
+        return str(value)
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return _REFERENCE.sub(replaced, value)
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        if isinstance(value, Mapping):
+            return {key: filled(item) for key, item in value.items()}
+        return value
+
+    # JSON is YAML, which is what arguments are read as.
+    return [f"{key}={json.dumps(filled(value), ensure_ascii=False)}" for key, value in one.set.items()]
+
+
+def run_pipeline(steps: Sequence[Step], run_uri: str, stop: StopSignal) -> None:
+    """Run what is not finished yet, in order.
+
+    Args:
+        steps: Of `load_steps`.
+        run_uri: Keeps what is finished.
+        stop: Asked for while a step runs, it reaches the step as SIGTERM.
+
+    Raises:
+        StepFailed: A step failed.
+        MissingExtra: The environment of a step is not there.
+        Stopped: A stop was asked for.
+    """
+    store = open_store(run_uri)
+    is_fresh = False
+    for number, step in enumerate(steps, 1):
+        if not is_fresh and _is_done(store, step):
+            logger.info("step %d of %d, %s: finished before", number, len(steps), step.name)
+            continue
+        is_fresh = True  # what comes after it has other input now
+        logger.info("step %d of %d, %s: %s %s", number, len(steps), step.name, step.job, " ".join(step.words))
+        started = time.monotonic()
+        code = _run_step(step, stop)
+        if stop.requested or code == Stopped.exit_code:
+            raise Stopped(f"stopped in step {step.name}; running the same command again resumes")
+        if code != 0:
+            command = shlex.join(["t2s", "run", step.job, *step.words])
+            raise StepFailed(f"step {step.name} ended with exit code {code}, its error is above; it was: {command}")
+        record = {"digest": step.digest, "seconds": round(time.monotonic() - started, 1)}
+        store.write(step.done_key, (json.dumps(record) + "\n").encode())
+
+
+def _is_done(store: Store, step: Step) -> bool:
+    if not store.exists(step.done_key):
+        return False
+    try:
+        return bool(json.loads(store.read(step.done_key))["digest"] == step.digest)
+    except (ValueError, KeyError, TypeError):
+        return False  # half written by a process that died: the step runs again, which does no harm
+
+
+def _run_step(step: Step, stop: StopSignal) -> int:
+    root = repository_root()
+    environment = find(needed(step.settings, has_nvidia_gpu()), root)
+    # A group of its own: Ctrl-C would reach it beside our SIGTERM, and a second signal ends a job at once.
+    command = [str(environment.python), str(root / "jobs" / f"{step.job}.py"), *step.words]
+    process = subprocess.Popen(command, process_group=0)
+    try:
+        return _wait(process, stop)
+    except KeyboardInterrupt:
+        _stop(process)
+        raise
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], stop: StopSignal) -> int:
+    while (code := process.poll()) is None:
+        if stop.wait(_POLL_S):
+            _stop(process)
+    return code
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(_STOP_S)
+
+
+def compare_steps(steps: Sequence[Step], names: Sequence[str], run_uri: str, console: Console) -> None:
+    """Compare the runs that evaluate steps scored; print it, and write `<run_uri>/comparison.json`.
+
+    Raises:
+        DatasetError: They were not scored on the same questions.
+    """
+    from t2s.compare import compare_runs
+    from t2s.report.compare_terminal import print_comparison
+
+    by_name = {step.name: step for step in steps}
+    comparison = compare_runs([by_name[name].settings.run_uri for name in names])
+    open_store(run_uri).write("comparison.json", (comparison.model_dump_json(indent=1) + "\n").encode())
+    print_comparison(comparison, console)
