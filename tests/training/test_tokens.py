@@ -40,8 +40,8 @@ def byte_folder(tmp_path: Path) -> Path:
     return write_byte_tokenizer(tmp_path / "model")
 
 
-def opened(folder: Path) -> Lengths:
-    return open_lengths(str(folder), "models", str(folder.parent / "cache"))
+def opened(folder: Path, cache: Path | None = None) -> Lengths:
+    return open_lengths(str(folder), "models", str(cache or folder.parent / "cache"))
 
 
 def test_without_a_model_lengths_are_characters() -> None:
@@ -196,7 +196,7 @@ def test_every_length_is_what_transformers_counts(
         folder = ensure_sample_model(ROOT / "models")
     else:
         folder = request.getfixturevalue("llama3_folder")
-    lengths, theirs = opened(folder), ChatTokenizer(str(folder))
+    lengths, theirs = opened(folder, tmp_path / "cache"), ChatTokenizer(str(folder))
     chase = shared / "data" / "chase_c" / "train_data"
     number = 0
     for example in examples(chase, chase / "database", tmp_path / "cache"):
