@@ -35,6 +35,7 @@ from t2s.report.comparison import (
 )
 from t2s.report.record import TURN_GROUPS, QuestionResult, Report
 from t2s.report.turn_detail import TURNS_KEY, TurnDetail
+from t2s.sql.tokens import tokens
 from t2s.storage import Store, open_store
 from t2s.verdict import HARDNESSES, VERDICTS, Verdict
 
@@ -172,6 +173,8 @@ def _common_questions(runs: Sequence[_Run], warnings: list[str]) -> list[str]:
     other_gold: list[str] = []
     for name in common:
         gold = {(run.details[name].db_id, run.details[name].gold_sql) for run in runs if run.details is not None}
+        if len(gold) > 1:  # perhaps it is only written in another way
+            gold = {(db_id, _as_sqlite_reads(sql)) for db_id, sql in gold}
         (kept if len(gold) < 2 else other_gold).append(name)
     if not kept:
         reason = f"{len(other_gold)} questions have other gold SQL or another database: {_some(other_gold)}"
@@ -191,6 +194,12 @@ def _common_questions(runs: Sequence[_Run], warnings: list[str]) -> list[str]:
     if failed:
         warnings.append(f"{len(failed)} questions are left out, since their gold failed in some run: {_some(failed)}")
     return kept
+
+
+def _as_sqlite_reads(sql: str) -> str:
+    """The tokens in lower case, but for strings: spacing, comments and a last semicolon say nothing."""
+    kept = [token for token in tokens(sql) if token.kind not in ("space", "comment")]
+    return " ".join(token.text if token.kind == "literal" else token.text.lower() for token in kept).removesuffix(" ;")
 
 
 def _some(names: Iterable[str]) -> str:

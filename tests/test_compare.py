@@ -11,11 +11,13 @@ from rich.console import Console
 
 from t2s.compare import INTERACTION_FIGURES, TURN_FIGURES, compare_runs
 from t2s.errors import DatasetError, SettingsError
+from t2s.evaluate import evaluate_run
 from t2s.metrics.intervals import bootstrap_interval
 from t2s.report.compare_terminal import print_comparison
 from t2s.report.comparison import Comparison, PairedTest
 from t2s.report.record import Report, Score
 from tests.compared_runs import write_run
+from tests.small_dataset import write_dataset
 
 # Four interactions; the other run wins 0.1, 1.0 and 2.2 and loses 3.0.
 BASE = ("RW", "W", "RRN", "RR")
@@ -178,6 +180,21 @@ def test_questions_with_other_gold_are_not_the_same_questions(tmp_path: Path) ->
         )
 
 
+@pytest.mark.parametrize(
+    ("gold", "is_same"),
+    [
+        ("select  名称\nfrom 城市 where A='x' ; -- all", True),
+        ("SELECT 名称 FROM 城市 WHERE a = 'X'", False),
+        ("SELECT 名称 FROM 城市 WHERE b = 'x'", False),
+    ],
+)
+def test_gold_that_is_only_written_in_another_way_is_the_same(gold: str, is_same: bool, tmp_path: Path) -> None:
+    written = "SELECT 名称 FROM 城市 WHERE a = 'x'"
+    base = write_run(tmp_path / "base", ("RR",), gold_sql={"0.0": written})
+    comparison = compare_runs([base, write_run(tmp_path / "other", ("RR",), gold_sql={"0.0": gold})])
+    assert comparison.num_turns == (2 if is_same else 1)
+
+
 def test_runs_without_a_common_question_are_refused_and_say_what_they_have(tmp_path: Path) -> None:
     uris = [write_run(tmp_path / "base", BASE), write_run(tmp_path / "other", OTHER, first=7)]
     with pytest.raises(DatasetError, match=r"base has 0\.0, 0\.1, 1\.0, ….*other has 7\.0, 7\.1, 8\.0, …"):
@@ -281,6 +298,33 @@ def test_sql_that_a_model_wrote_does_not_steer_the_terminal(tmp_path: Path) -> N
     assert "SELECT [bold]'a'�[2J� FROM t" in text
     assert "\x1b" not in text and "\x07" not in text
     assert "[red]base[/nothing]" in text
+
+
+def test_runs_that_evaluate_scored_have_the_figures_and_intervals_of_their_own_reports(tmp_path: Path) -> None:
+    gold_file = write_dataset(tmp_path / "data", num_databases=2, interactions_per_database=3)
+    uris = []
+    for run, wrong in (("base", {0, 4, 5, 9}), ("other", {0, 5, 17})):
+        entries = json.loads(gold_file.read_text(encoding="utf-8"))
+        turns = [turn for entry in entries for turn in entry["interaction"]]
+        for place, turn in enumerate(turns):
+            turn["query"] = "SELECT 9" if place in wrong else turn["query"]
+        (tmp_path / run).mkdir()
+        predictions = json.dumps([entry["interaction"] for entry in entries], ensure_ascii=False)
+        (tmp_path / run / "predictions.json").write_text(predictions, encoding="utf-8")
+        evaluate_run(gold_uri=str(gold_file), run_uri=str(tmp_path / run), num_workers=1)
+        uris.append(str(tmp_path / run))
+    comparison = compare_runs(uris)
+    for uri, run_means in zip(uris, comparison.runs, strict=True):
+        report = Report.model_validate_json((Path(uri) / "report.json").read_bytes())
+        assert report.execution_accuracy in (14 / 18, 15 / 18)
+        for figure, mean in run_means.means.items():
+            assert mean.value == pytest.approx(getattr(report, figure), rel=1e-12), figure
+            assert mean.interval == report.intervals[figure], figure
+        assert run_means.means.keys() >= {"exact_set_match", "interaction_match_em", "bleu_4"}
+    (against,) = comparison.against_base
+    assert [len(against.won), len(against.lost)] == [2, 1]
+    assert against.lost[0].other.result is not None and against.lost[0].other.result.rows == (("9",),)
+    assert "SELECT 9" in printed(comparison)
 
 
 def test_runs_of_5000_turns_are_compared_in_a_moment(tmp_path: Path) -> None:
