@@ -53,6 +53,7 @@ MAX_NAME_CHARS = 47
 
 KUBECTL_TIMEOUT_S = 60.0
 POLL_S = 2.0
+LOG_TRIES = 15
 
 _ENDED = ("Complete", "Failed", "ValidationFailed")
 
@@ -268,6 +269,7 @@ def _follow(namespace: str, name: str, show: Show) -> int:
     """Show how it is and its log until it has ended; returns the exit code."""
     shown = ""
     since: str | None = None
+    num_failed = 0
     try:
         while True:
             words = ("get", "rayjobs.ray.io", name, "--namespace", namespace, "--ignore-not-found", "--output", "json")
@@ -280,7 +282,12 @@ def _follow(namespace: str, name: str, show: Show) -> int:
                 shown = state.deployment
                 show(f"{name}: {shown}\n")
             if state.deployment in ("Running", "Complete", "Failed"):
-                since = _show_log(namespace, name, since, show)
+                complaint = _show_log(namespace, name, since, show)
+                if complaint is None:
+                    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                num_failed = 0 if complaint is None else num_failed + 1
+                if num_failed == LOG_TRIES:  # before, its pod may still be starting
+                    logger.warning("the log of %s cannot be shown, trying again: %s", name, complaint)
             if state.deployment in _ENDED:
                 return _exit_code(name, state)
             time.sleep(POLL_S)
@@ -290,25 +297,22 @@ def _follow(namespace: str, name: str, show: Show) -> int:
 
 
 def _show_log(namespace: str, name: str, since: str | None, show: Show) -> str | None:
-    """Show the submitter's log to its end; returns from when on more of it would be new, or `since` if none came."""
+    """Show the submitter's log from `since` to its end; returns what kubectl complains of, None where all is well."""
     words = [_program(), "logs", f"job/{name}", "--namespace", namespace, "--follow", "--pod-running-timeout=20s"]
     if since is not None:
         words.append(f"--since-time={since}")
-    num_lines = 0
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
             for line in process.stdout:
-                num_lines += 1
                 show(line)
-        finally:
+        except BaseException:  # Ctrl-C
             process.terminate()
-        said = process.stderr.read().strip()
-    if num_lines == 0 and said:
-        logger.debug("kubectl logs job/%s: %s", name, said)  # no pod yet, or no longer: asked again
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if num_lines else since
+            raise
+        said = " ".join(process.stderr.read().split())
+    return None if process.returncode == 0 else said
 
 
 def _exit_code(name: str, state: _State) -> int:
@@ -346,7 +350,7 @@ def _kubectl(*words: str, stdin: str | None = None) -> str:
         raise ClusterError(f"kubectl {words[0]} has not answered in {KUBECTL_TIMEOUT_S:.0f} s") from error
     if done.returncode != 0:
         said = " ".join(done.stderr.split()[-100:]) or f"exit code {done.returncode}"
-        raise ClusterError(f"kubectl {' '.join(words[:2])}: {said}")
+        raise ClusterError(f"kubectl {words[0]}: {said}")
     return done.stdout
 
 

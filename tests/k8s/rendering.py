@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 import sys
@@ -31,15 +32,15 @@ def kubectl() -> str:
 
 
 @cache
-def _rendered(folder: Path) -> str:
+def _rendered(folder: Path) -> list[Object]:
     done = subprocess.run([kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
 def objects(folder: Path) -> list[Object]:
     """All objects of a folder, fresh ones each time."""
-    return [document for document in yaml.safe_load_all(_rendered(folder)) if document]
+    return copy.deepcopy(_rendered(folder))
 
 
 def named(found: list[Object], kind: str, name: str | None = None) -> Object:

@@ -6,6 +6,7 @@ properties is closed, so that a misspelt field is an error wherever it stands, i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,13 +35,18 @@ def faults(one: Object, schemas: Path) -> list[str]:
     """What an API server and the operator would refuse of an object; `schemas`: the folder of CRDs."""
     kind = (one["kind"], one["apiVersion"])
     if kind not in _CRDS:
-        return list(_faults_of_core_kind(one))
+        return list(_faults_of_core_kind(json.dumps(one)))
     validator = jsonschema.Draft202012Validator(_schema(schemas / _CRDS[kind], kind[1].partition("/")[2]))
     found = [f"{_name(one)}: {error.json_path}: {error.message[:300]}" for error in validator.iter_errors(one)]
     return [*found, *_broken_rules(one)]
 
 
-def _faults_of_core_kind(one: Object) -> Iterator[str]:
+@cache  # most objects are the same in every overlay, and the package reads its schemas anew each time
+def _faults_of_core_kind(text: str) -> tuple[str, ...]:
+    return tuple(_faults_in_versions(json.loads(text)))
+
+
+def _faults_in_versions(one: Object) -> Iterator[str]:
     for version in (OLDEST_KUBERNETES, kubernetes_validate.latest_version()):
         try:
             kubernetes_validate.validate(one, version, strict=True)
@@ -84,7 +90,8 @@ def _name(one: Object) -> str:
 
 @cache
 def _schema(path: Path, version: str) -> Any:
-    crd = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # In C where it can be: 1.4 MB of YAML take 20 s in Python.
+    crd = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     schema = next(one["schema"]["openAPIV3Schema"] for one in crd["spec"]["versions"] if one["name"] == version)
     # An API server knows these fields of every object; CRDs leave them open.
     text = {"type": "string"}
