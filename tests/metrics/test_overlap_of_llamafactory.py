@@ -18,7 +18,7 @@ from t2s.metrics.bleu import bleu_4
 from t2s.metrics.rouge import rouge_l
 from tests.metrics.overlap_pairs import MEAN_BLEU_4, MEAN_ROUGE_L, PAIRS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
 NUM_REFERENCE_PAIRS = 400  # of each folder
 
