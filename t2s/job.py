@@ -30,7 +30,7 @@ from t2s.settings import JobSettings, secret_values
 logger = logging.getLogger(__name__)
 
 STOP_GRACE_S = 19.0
-"""A job has 20 s from the first signal to its end; a second of it is for whoever waits."""
+"""A job has 20 s from the first signal to its end, unless it says otherwise; a second is for whoever waits."""
 
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
 
@@ -137,11 +137,18 @@ class StopSignal:
     """SIGTERM or Ctrl-C as a request that can be seen, and waited for in an event loop.
 
     The first signal calls the callbacks of event loops, which then finish what is complete; where no loop listens, it
-    interrupts the main thread with KeyboardInterrupt. A second signal, or `STOP_GRACE_S` gone by, ends the process.
+    interrupts the main thread with KeyboardInterrupt, unless that looks at `requested` itself (`looks_itself`). A
+    second signal, or `grace_s` gone by, ends the process.
+
+    Attributes:
+        grace_s: From the first signal to the end of the process.
+        looks_itself: The main thread asks often enough whether a stop was requested.
     """
 
     def __init__(self) -> None:
         self.reason = ""
+        self.grace_s = STOP_GRACE_S
+        self.looks_itself = False
         self._callbacks: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []
         # Reentrant: the signal handler runs in the main thread, on top of whatever it was doing.
         self._lock = threading.RLock()
@@ -188,7 +195,7 @@ class StopSignal:
             threading.Thread(target=self._watch, args=(self._wakeup[0],), name="stop-signal", daemon=True).start()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if not self.request(signal.Signals(number).name):
+        if not self.request(signal.Signals(number).name) and not self.looks_itself:
             raise KeyboardInterrupt
 
     def _watch(self, read_end: int) -> None:
@@ -203,8 +210,8 @@ class StopSignal:
                     _end_now(f"stopped at once by a second signal ({name})")
                 logger.warning("%s: finishing what is complete; once more ends at once", name)
                 self.request(name)
-                late = f"stopped by {name}, not orderly within {STOP_GRACE_S:g} s"
-                timer = threading.Timer(STOP_GRACE_S, _end_now, args=(late,))
+                late = f"stopped by {name}, not orderly within {self.grace_s:g} s"
+                timer = threading.Timer(self.grace_s, _end_now, args=(late,))
                 timer.daemon = True
                 timer.start()
 

@@ -8,6 +8,7 @@ into its own logs in clear (runtime_env_agent.log, tried with 2.60).
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -85,6 +86,46 @@ def prepare_cpu_engine() -> None:
     """Set what vLLM's CPU build reads before its engine starts; what the user has set stays."""
     for name, value in _CPU_ENGINE_DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+_TRAINING_DEFAULTS = {
+    # Models and data are local folders: nothing is asked of a hub, nothing is reported to anyone.
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # workers fork for data loading
+    "LLAMAFACTORY_VERBOSITY": "ERROR",  # each file that it reads would be several lines
+}
+
+
+def prepare_training_libraries() -> None:
+    """Set what LLaMA-Factory and transformers read when they are imported; what the user has set stays."""
+    for name, value in _TRAINING_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+def set_tensorboard_folder(path: str) -> None:
+    """Tell transformers where TensorBoard's event files go: it asks the environment alone."""
+    os.environ["TENSORBOARD_LOGGING_DIR"] = path
+
+
+def guard_own_ray() -> None:
+    """Give the Ray that this process is about to start a token of its own: its ports are open to the network.
+
+    To be called before `ray` is imported, which reads these.
+    """
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+    # A Ray of this machine's own, whatever cluster the user works with otherwise.
+    os.environ.pop("RAY_ADDRESS", None)
+
+
+def prepare_ray_train() -> None:
+    """Set what Ray Train reads in the driver; it hands them on to its controller and workers."""
+    os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
+    os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")  # nobody collects them
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
 
 
 @contextmanager

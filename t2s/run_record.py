@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 from t2s.errors import Stopped, StorageError
 from t2s.job import Redactor
@@ -32,6 +32,26 @@ from t2s.storage import open_store
 logger = logging.getLogger(__name__)
 
 
+class Numbers(Protocol):
+    """What a moment's progress is in `status.json`."""
+
+    def _asdict(self) -> dict[str, Any]:
+        """By name."""
+
+
+class Counting(Protocol):
+    """Counts a job's work and shows it."""
+
+    def begin(self, total: int, done: int = 0, /) -> None:
+        """Show it from now on."""
+
+    def snapshot(self) -> Numbers:
+        """Where it stands now."""
+
+    def end(self) -> None:
+        """Stop showing."""
+
+
 class RunRecord:
     """What watches a job's work; a context manager around all of it.
 
@@ -39,14 +59,18 @@ class RunRecord:
         settings: Of the job.
         run_uri: The run that it belongs to.
         plan_key: Object in the run that holds the plan's digest and parts, for a job that has one.
+        progress: What is shown and counted; None: turns.
     """
 
-    def __init__(self, settings: JobSettings, run_uri: str, plan_key: str | None = None) -> None:
+    def __init__(
+        self, settings: JobSettings, run_uri: str, plan_key: str | None = None, progress: Counting | None = None
+    ) -> None:
         self._settings = settings
         self._store = open_store(run_uri)
         self._plan_key = plan_key
         self._redact = Redactor(secret_values())
-        self._progress = Progress()
+        self._turns = Progress()
+        self._progress: Counting = progress or self._turns
         self._advanced = 0
         self._manifest: Manifest | None = None
         self._status: StatusWriter | None = None
@@ -79,13 +103,13 @@ class RunRecord:
 
     def turn(self, measurement: Measurement) -> None:
         """One more turn is answered."""
-        self._progress.turn(measurement)
+        self._turns.turn(measurement)
 
     def advance(self, done_turns: int, total_turns: int) -> None:
         """So many turns are done; the first call is the begin. For a job that counts for itself."""
         if self._status is None:
             self.begin(total_turns)
-        self._progress.update(turns=done_turns - self._advanced)
+        self._turns.update(turns=done_turns - self._advanced)
         self._advanced = done_turns
 
     def end(self) -> None:

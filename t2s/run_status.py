@@ -87,16 +87,18 @@ def _row(job: JobState, now: datetime) -> tuple[str, ...]:
         started = job.manifest.started_at if job.manifest else ""
         return (job.name, "no status", *[""] * 5, started, "", host)
     counts = status.counts
+    unit = "steps" if "total_steps" in counts else "turns"
     done, total, cached, left = (
-        counts.get(key) for key in ("done_turns", "total_turns", "cached_share", "time_left_s")
+        counts.get(key) for key in (f"done_{unit}", f"total_{unit}", "cached_share", "time_left_s")
     )
+    tokens_per_s = counts.get("tokens_per_s", counts.get("completion_tokens_per_s"))
     running = status.state == "running"
     return (
         job.name,
         state_text(status, now),
-        f"{done:.0f}/{total:.0f}" if done is not None and total else "",
+        f"{done:.0f}/{total:.0f}{' steps' if unit == 'steps' else ''}" if done is not None and total else "",
         _number(counts.get("turns_per_s")) if running else "",
-        _number(counts.get("completion_tokens_per_s")) if running else "",
+        _number(tokens_per_s) if running else "",
         f"{cached:.0%}" if cached is not None else "",
         duration(left) if left is not None and running else "",
         status.started_at,

@@ -35,13 +35,14 @@ from t2s.settings import JobSettings, RayConfig
 
 logger = logging.getLogger(__name__)
 
-DRIVERS = {"predict": "t2s.cluster.predict_driver:drive"}
+DRIVERS = {"predict": "t2s.cluster.predict_driver:drive", "train": "t2s.cluster.train_driver:drive"}
 """What the real driver of a job calls, with its settings and a `RemoteStop`."""
 
 CONNECT_TIMEOUT_S = 10.0
 POLL_S = 0.5
 STOP_GRACE_S = 17.0
-"""Of the 20 s that a stopped job has, what the driver gets; its engines get less (`shard_pool`)."""
+"""Of the 20 s that a stopped job has, what the driver gets; its engines get less (`shard_pool`). A job whose settings
+have `stop_grace_s` has that instead of the 20 s."""
 
 START_S = 180.0
 """A driver's process and its imports: 5 s alone, 60 s on a node that is busy."""
@@ -147,7 +148,7 @@ def launch(job: str, settings: JobSettings, stop: Stop) -> None:
     Args:
         job: A key of `DRIVERS`.
         settings: Of the job; has a `ray` block.
-        stop: Taken to the driver, which then has `STOP_GRACE_S`.
+        stop: Taken to the driver, which then has `STOP_GRACE_S`, or what the settings' own `stop_grace_s` leaves.
 
     Raises:
         T2SError: What the driver raised, by its own class.
@@ -214,6 +215,9 @@ class _Launch:
         self._job, self._settings, self._config, self._stop = job, settings, config, stop
         self._stopping = asyncio.Event()
         self._stop_by = float("inf")
+        own_grace_s: float | None = getattr(settings, "stop_grace_s", None)
+        # As of the 20 s, 3 are the launcher's own.
+        self._grace_s = STOP_GRACE_S if own_grace_s is None else max(own_grace_s - 3, 1.0)
 
     async def follow(self) -> None:
         """Return when the job is done; raise what it raised."""
@@ -281,10 +285,10 @@ class _Launch:
     def _check_deadline(self) -> None:
         if not self._stopping.is_set():
             return
-        self._stop_by = min(self._stop_by, time.monotonic() + STOP_GRACE_S)
+        self._stop_by = min(self._stop_by, time.monotonic() + self._grace_s)
         if time.monotonic() > self._stop_by:
             raise Stopped(
-                f"{self._job} stopped, not orderly within {STOP_GRACE_S:.0f} s; what was complete is committed"
+                f"{self._job} stopped, not orderly within {self._grace_s:.0f} s; what was complete is committed"
             )
 
 

@@ -44,54 +44,58 @@ class Stop(Protocol):
         """Whether it came."""
 
 
-def wait_until_placeable(wanted: Mapping[str, float], purpose: str, wait_s: float, stop: Stop) -> None:
-    """Return once one node has all of `wanted` free.
+def wait_until_placeable(wanted: Mapping[str, float], purpose: str, wait_s: float, stop: Stop, count: int = 1) -> None:
+    """Return once all of `wanted` is free on one node, or so many times over on one node or several.
 
     Args:
         wanted: Amounts by Ray's resource names.
         purpose: Who wants it, for messages: "the driver of predict".
         wait_s: Longest wait for what can come, seconds.
         stop: Ends the wait.
+        count: How many times over, all at the same time.
 
     Raises:
         ClusterError: No live node offers it and none that may is coming, or `wait_s` is over.
         Stopped: A stop was requested.
     """
-    demand = placement_group([dict(wanted)])
+    demand = placement_group([dict(wanted)] * count)
     try:
-        _wait(demand, wanted, purpose, wait_s, stop)
+        _wait(demand, wanted, purpose, wait_s, stop, count)
     finally:
         remove_placement_group(demand)
 
 
-def _wait(demand: PlacementGroup, wanted: Mapping[str, float], purpose: str, wait_s: float, stop: Stop) -> None:
+def _wait(
+    demand: PlacementGroup, wanted: Mapping[str, float], purpose: str, wait_s: float, stop: Stop, count: int
+) -> None:
     began = time.monotonic()
+    place = "a node" if count == 1 else f"{count} times a node"
     next_report_s = REPORT_INTERVAL_S
     while not demand.wait(timeout_seconds=1):  # whole seconds: Ray cuts the rest off
         waited_s = time.monotonic() - began
         if stop.requested:
             raise Stopped(f"stopped while waiting for {_amounts(wanted)} for {purpose}")
         nodes = _live_nodes()
-        in_use = any(offers(node, wanted) for node in nodes)
-        outlook: Outlook = "coming" if in_use else _autoscaler_outlook(wanted)
+        in_use = any(offers(node, wanted) for node in nodes) if count == 1 else num_places(wanted) >= count
+        outlook: Outlook = "coming" if in_use else _autoscaler_outlook(wanted, count)
         if outlook == "never" or (outlook == "unknown" and waited_s >= NOTHING_COMES_S):
             raise ClusterError(
-                f"{purpose} wants a node with {_amounts(wanted)}, and no live node and no node type of an autoscaler "
+                f"{purpose} wants {place} with {_amounts(wanted)}, and no live node and no node type of an autoscaler "
                 f"offers it; there is: {describe(nodes)}. Start a node with it (ray start --resources='"
                 f"{json.dumps({name: 1 for name in wanted if name not in ('CPU', 'GPU')})}'), or set ray.resource, "
-                "ray.num_gpus_per_engine and ray.num_cpus_per_engine to what the cluster has"
+                "what the job asks for (ray.num_…) to what the cluster has"
             )
         state = "in use" if in_use else "not there yet"
         if waited_s >= wait_s:
             raise ClusterError(
-                f"{purpose} wants a node with {_amounts(wanted)}: {state} after {wait_s:.0f} s "
+                f"{purpose} wants {place} with {_amounts(wanted)}: {state} after {wait_s:.0f} s "
                 f"(ray.wait_for_resources_s); there is: {describe(nodes)}. Free or add a node, or wait longer"
             )
         if waited_s >= next_report_s:
             next_report_s += REPORT_INTERVAL_S
             logger.info(
-                "waiting for a node with %s for %s: %s; %.0f s of %.0f s",
-                _amounts(wanted), purpose, state, waited_s, wait_s,
+                "waiting for %s with %s for %s: %s; %.0f s of %.0f s",
+                place, _amounts(wanted), purpose, state, waited_s, wait_s,
             )  # fmt: skip
 
 
@@ -114,6 +118,11 @@ def describe(nodes: Iterable[Mapping[str, float]]) -> str:
     return ", ".join(f"{number} × ({kind})" for kind, number in sorted(kinds.items())) or "no live node"
 
 
+def describe_live_nodes() -> str:
+    """What the live nodes have, as `describe` says it."""
+    return describe(_live_nodes())
+
+
 def _amounts(resources: Mapping[str, float]) -> str:
     # A node also lists its memory in bytes and its own address: no job asks for them.
     shown = {
@@ -128,7 +137,7 @@ def _live_nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _autoscaler_outlook(wanted: Mapping[str, float]) -> Outlook:
+def _autoscaler_outlook(wanted: Mapping[str, float], count: int) -> Outlook:
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # a Cython module
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
@@ -140,7 +149,7 @@ def _autoscaler_outlook(wanted: Mapping[str, float]) -> Outlook:
         gangs = (
             [dict(one.resources_bundle) for one in gang.requests] for gang in state.infeasible_gang_resource_requests
         )
-        if [dict(wanted)] in list(gangs):
+        if [dict(wanted)] * count in list(gangs):
             return "never"
         return "coming" if state.pending_instance_requests or state.pending_instances else "unknown"
     report = _version_1_report()

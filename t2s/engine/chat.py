@@ -75,18 +75,22 @@ class ChatTokenizer:
         text = self.render(messages)
         cut = self._prefix_end(text, messages)
         if cut == 0:
-            return self._ids(text)
+            return self.encode_text(text)
         prefix = self._prefixes.get(text[:cut])
         if prefix is not None:
-            return [*prefix, *self._ids(text[cut:])]
-        whole, prefix = self._ids(text), self._ids(text[:cut])
-        if whole != [*prefix, *self._ids(text[cut:])]:
+            return [*prefix, *self.encode_text(text[cut:])]
+        whole, prefix = self.encode_text(text), self.encode_text(text[:cut])
+        if whole != [*prefix, *self.encode_text(text[cut:])]:
             self._boundary = None  # never seen; the whole is always right
             return whole
         if len(self._prefixes) >= _MAX_PREFIXES:
             self._prefixes.pop(next(iter(self._prefixes)))
         self._prefixes[text[:cut]] = prefix
         return whole
+
+    def encode_whole(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of messages that end with an answer, its end included and nothing behind it begun."""
+        return self.encode_text(self.render(messages, add_generation_prompt=False))
 
     def count(self, messages: Sequence[Message]) -> int:
         """How many ids `encode` gives."""
@@ -103,7 +107,8 @@ class ChatTokenizer:
             raise EngineError(f"{self._folder}: its chat template refuses the messages ({roles}): {error}") from error
         return text
 
-    def _ids(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of rendered text, special tokens written out."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)  # the template wrote BOS itself
         return ids
 
@@ -134,7 +139,7 @@ class ChatTokenizer:
             raise ModelError(
                 f"{error}; wanted a template that takes a system message, as every prompt has one"
             ) from error
-        ids = self._ids(text.rpartition(_PROBE)[2].strip())
+        ids = self.encode_text(text.rpartition(_PROBE)[2].strip())
         return ids[0] if ids and ids[0] in self.tokenizer.added_tokens_decoder else None
 
     def _find_stop_token_ids(self) -> tuple[int, ...]:

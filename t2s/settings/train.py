@@ -1,0 +1,26 @@
+"""Settings of the jobs that train, and of the merge of an adapter into its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from t2s.settings.base import JobSettings
+from t2s.training.train_config import TrainConfig
+
+
+class TrainSettings(JobSettings, TrainConfig):
+    """The job `train`: its `TrainConfig`."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "train"
+    derived: ClassVar[Mapping[str, str]] = {"adapter_uri": "(<run_uri>/adapter)"}
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The adapter goes into the run, unless it is given another place."""
+        result = dict(values)
+        if result.get("adapter_uri") is None:
+            result["adapter_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/adapter"
+        return result
