@@ -58,6 +58,14 @@ LOG_TRIES = 15
 _ENDED = ("Complete", "Failed", "ValidationFailed")
 
 
+class _Demand(NamedTuple):
+    """What a run wants of the workers: places (engines, training workers; None: as many as there are) and GPUs of each."""
+
+    resource: str
+    num_gpus: float
+    num_places: int | None
+
+
 class _State(NamedTuple):
     """What the operator says of a RayJob: `deployment` of it, `job` of Ray's job inside, "" where not known yet."""
 
@@ -104,17 +112,18 @@ def submit(
     show = show or _to_stdout
     settings = JOB_SETTINGS[job].load([config, *overrides])
     template = read_template(overlay, job)
-    base_name = f"t2s-{job}-{_digest(settings.run_uri)}"
+    run_uri = _run_uri(settings)
+    base_name = f"t2s-{job}-{_digest(run_uri)}"
     if print_only:
         show(to_yaml(render(template, settings, f"{base_name}-1")))
         return 0
     rendered = render(template, settings, base_name)  # what is wrong with the settings is said before anything is asked
     namespace = template["metadata"].get("namespace", "default")
-    earlier = list(_earlier(namespace, base_name, settings.run_uri))
+    earlier = list(_earlier(namespace, base_name, run_uri))
     running = [name for _, name, state in earlier if state.deployment not in _ENDED]
     if running:
         name = running[-1]
-        show(f"{settings.run_uri} runs already, as {name}: following it; the settings given now are not looked at\n")
+        show(f"{run_uri} runs already, as {name}: following it; the settings given now are not looked at\n")
     else:
         name = f"{base_name}-{max((number for number, _, _ in earlier), default=0) + 1}"
         rendered["metadata"]["name"] = name
@@ -166,15 +175,15 @@ def render(template: RayJob, settings: JobSettings, name: str) -> RayJob:
     _demand_reachable(values, ())
     _demand_ray(values)
     ray_job = copy.deepcopy(template)
-    _demand_offered(ray_job, settings, values)
     metadata, spec = ray_job["metadata"], ray_job["spec"]
+    demand = _demand(settings, values)
+    if demand is not None:
+        _meet(ray_job, demand)
     metadata["name"] = name
-    metadata.setdefault("labels", {})[RUN_LABEL] = _digest(settings.run_uri)
-    metadata.setdefault("annotations", {})["t2s-run-uri"] = settings.run_uri
+    metadata.setdefault("labels", {})[RUN_LABEL] = _digest(_run_uri(settings))
+    metadata.setdefault("annotations", {})["t2s-run-uri"] = _run_uri(settings)
     spec["entrypoint"] = f"{spec['entrypoint'].rpartition(' ')[0]} {SETTINGS_FOLDER}/{SETTINGS_FILE}"
     _attach_settings(spec["rayClusterSpec"]["headGroupSpec"]["template"], to_yaml(values))
-    if isinstance(settings, PredictSettings) and settings.executor.num_engines is not None:
-        _set_workers(spec["rayClusterSpec"], settings, settings.executor.num_engines)
     return ray_job
 
 
@@ -194,15 +203,6 @@ def _attach_settings(pod: dict[str, Any], text: str) -> None:
     pod["spec"].setdefault("volumes", []).append({"name": "settings", "downwardAPI": {"items": [item]}})
     mount = {"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True}
     pod["spec"]["containers"][0].setdefault("volumeMounts", []).append(mount)
-
-
-def _set_workers(cluster: dict[str, Any], settings: PredictSettings, num_engines: int) -> None:
-    """As many workers as `num_engines` need, in the group that offers the job's resource."""
-    group = next(one for one in cluster["workerGroupSpecs"] if settings.ray.resource in one.get("resources", {}))
-    per_engine = settings.num_gpus_per_engine
-    per_worker = int(_num_gpus(group) / per_engine) if per_engine > 0 else 1
-    num_workers = ceil(num_engines / per_worker)
-    group.update(replicas=num_workers, minReplicas=num_workers, maxReplicas=num_workers)
 
 
 def _demand_reachable(values: Mapping[str, Any], path: tuple[str, ...]) -> None:
@@ -226,28 +226,38 @@ def _demand_ray(values: Mapping[str, Any]) -> None:
         raise SettingsError(f"executor.kind: wanted ray, found {kind}: on Kubernetes the engines are on Ray's workers")
 
 
-def _demand_offered(ray_job: RayJob, settings: JobSettings, values: Mapping[str, Any]) -> None:
-    """Say now what the cluster would only find out after its nodes have come."""
+def _demand(settings: JobSettings, values: Mapping[str, Any]) -> _Demand | None:
+    """What the job's real driver will ask of the cluster; None for a job that works where it starts."""
     ray = values.get("ray")
-    wanted = ray.get("resource") if isinstance(ray, Mapping) else None
-    if wanted is None:
-        return
-    cluster = ray_job["spec"]["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
-    offering = [group for group in groups if wanted in group.get("resources", {})]
-    if not offering:
-        offered = sorted({name for group in groups for name in group.get("resources", {})} - {"CPU"})
+    if not isinstance(ray, Mapping):
+        return None
+    if isinstance(settings, PredictSettings):
+        return _Demand(settings.ray.resource, settings.num_gpus_per_engine, settings.executor.num_engines)
+    num_gpus = ray.get("num_gpus_per_worker")
+    return _Demand(ray["resource"], 1.0 if num_gpus is None else num_gpus, ray.get("num_workers"))
+
+
+def _meet(ray_job: RayJob, demand: _Demand) -> None:
+    """Give the job's group the workers that are wanted; say now what its nodes would only show after they have come."""
+    name, cluster = ray_job["metadata"]["name"], ray_job["spec"]["rayClusterSpec"]
+    groups = cluster.get("workerGroupSpecs", [])
+    group = next((one for one in groups if demand.resource in one.get("resources", {})), None)
+    if group is None:
+        offered = sorted({resource for one in groups for resource in one.get("resources", {})} - {"CPU"})
         raise SettingsError(
-            f"ray.resource: wanted one that a group of RayJob {ray_job['metadata']['name']} offers "
-            f"({', '.join(offered) or 'none does'}), found {wanted}"
+            f"ray.resource: wanted one that the workers of RayJob {name} offer "
+            f"({', '.join(offered) or 'there are none'}), found {demand.resource}"
         )
-    num_gpus = settings.num_gpus_per_engine if isinstance(settings, PredictSettings) else 0
-    most = max(_num_gpus(group) for group in offering)
-    if num_gpus > most:
+    available = _num_gpus(group)
+    if demand.num_gpus > available:
         raise SettingsError(
-            f"an engine wants {num_gpus:g} GPUs (ray.num_gpus_per_engine, or vLLM's parallel sizes) on one worker, and "
-            f"the workers of RayJob {ray_job['metadata']['name']} have {most} each: change either"
+            f"wanted {demand.num_gpus:g} GPUs on one worker (ray.num_gpus_per_engine or num_gpus_per_worker, vLLM's "
+            f"parallel sizes), found {available} on those of RayJob {name}: change either"
         )
+    if demand.num_places is not None:
+        per_worker = int(available / demand.num_gpus) if demand.num_gpus > 0 else 1
+        num_workers = ceil(demand.num_places / per_worker)
+        group.update(replicas=num_workers, minReplicas=num_workers, maxReplicas=num_workers)
 
 
 def _num_gpus(group: Mapping[str, Any]) -> int:
@@ -322,6 +332,12 @@ def _exit_code(name: str, state: _State) -> int:
         return Stopped.exit_code
     logger.error("%s: %s: %s", name, state.deployment, state.text or "the operator gives no reason")
     return T2SError.exit_code
+
+
+def _run_uri(settings: JobSettings) -> str:
+    """Where the run is; prepare and download name the place of what they make."""
+    values = settings.resolved()
+    return str(next(values[key] for key in ("run_uri", "output_uri", "models_uri") if values.get(key)))
 
 
 def _digest(run_uri: str) -> str:

@@ -17,6 +17,7 @@ import yaml
 from t2s.cluster import kuberay
 from t2s.errors import ClusterError, MissingExtra, SettingsError
 from t2s.settings import JOB_SETTINGS
+from t2s.settings.train import TrainSettings
 from tests.k8s.kubernetes_api import KubernetesApi
 from tests.k8s.policies import POLICIES
 from tests.k8s.rendering import OVERLAYS, ROOT, Object, kubectl
@@ -113,6 +114,14 @@ def test_no_variable_of_this_machine_goes_along(monkeypatch: pytest.MonkeyPatch)
     assert "t2s-store-credentials" in text and "t2s-ray-token" in text
 
 
+def test_as_many_workers_train_as_the_settings_say() -> None:
+    words = [f"{key}=s3://t2s/{key}" for key in ("dataset_uri", "model_uri", "run_uri")]
+    settings = TrainSettings.load(["executor.kind=ray", "ray.num_workers=2", *words])
+    ray_job = kuberay.render(kuberay.read_template(OVERLAY, "train"), settings, "t2s-train-0123abcd-1")
+    (group,) = ray_job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert (group["groupName"], group["replicas"], group["maxReplicas"]) == ("train", 2, 2)
+
+
 def test_as_many_workers_as_engines_are_asked_for() -> None:
     (group,) = rendered("executor.num_engines=3")["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert (group["replicas"], group["minReplicas"], group["maxReplicas"]) == (3, 3, 3)
@@ -126,8 +135,8 @@ def test_as_many_workers_as_engines_are_asked_for() -> None:
         (["dataset_uri=data/testA_data"], "dataset_uri: wanted s3://"),
         (["engine.adapter_uri=adapters/mine"], "engine.adapter_uri"),
         (["executor.kind=local"], "executor.kind: wanted ray"),
-        (["ray.resource=t2s_predcit"], "offers (t2s_predict), found t2s_predcit"),
-        (["vllm.tensor_parallel_size=2"], "wants 2 GPUs"),
+        (["ray.resource=t2s_predcit"], "offer (t2s_predict), found t2s_predcit"),
+        (["vllm.tensor_parallel_size=2"], "wanted 2 GPUs on one worker"),
         (["prompt.template_uri=prompts/mine.jinja"], "prompt.template_uri"),
     ],
 )
