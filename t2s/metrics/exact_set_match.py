@@ -10,7 +10,7 @@ gold that it does not take has no verdict (the official program ends there). The
 
 - selected columns with their aggregates, in any order;
 - conditions of WHERE, in any order, and which of AND and OR stand between them;
-- columns of GROUP BY, in order, and with them HAVING as written; HAVING without GROUP BY only counts as present;
+- columns of GROUP BY, in order, and HAVING as written (the grammar takes none without GROUP BY);
 - columns of ORDER BY, in order, with their one direction, and whether there is a LIMIT;
 - tables of FROM, in any order, as often; what ON says is not compared;
 - set operations: the same one, its second query by these very rules;
@@ -146,7 +146,6 @@ def _matches(gold: Query, predicted: Query) -> bool:
         and _same_groups(gold, predicted)
         and _same_order(gold, predicted)
         and gold.has_limit == predicted.has_limit
-        and bool(gold.having) == bool(predicted.having)
         and _operators(gold) == _operators(predicted)
         and _same_in_any_order(gold.tables, predicted.tables)
         and _same_set_operation(gold.intersect, predicted.intersect)

@@ -60,6 +60,7 @@ def test_gold_that_is_not_taken_has_no_verdict_and_the_prediction_still_a_reason
     taken = "SELECT Name FROM singer"
     assert exact_set_match(taken, predicted, EN) == ExactSetMatch(False, "easy", None, "list of values")
     assert exact_set_match(taken, taken, EN) == ExactSetMatch(True, "easy", None, None)
+    assert exact_set_match(taken, "", EN) == ExactSetMatch(False, "easy", None, "no SELECT")
 
 
 def test_two_subqueries_in_from_stop_the_official_program_and_are_compared_here() -> None:

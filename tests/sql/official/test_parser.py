@@ -326,3 +326,5 @@ def test_the_limits_are_where_they_say() -> None:
     deep = NESTED * (MAX_DEPTH - 1) + "SELECT Age FROM singer" + ")" * (MAX_DEPTH - 1)
     assert reason(deep.replace("SELECT Name", "SELECT Age")) is None
     assert reason(NESTED + deep + ")") == "too deep"
+    side_by_side = " AND ".join(["Age IN (SELECT Age FROM singer)"] * MAX_DEPTH * 2)
+    assert reason(f"SELECT Age FROM singer WHERE {side_by_side}") is None
