@@ -1,13 +1,23 @@
 """Settings: what a job can be told, and from where. Alone reads the environment.
 
-python jobs/predict.py configs/predict_sample.yaml engine.kind=scripted limit=3
-PredictSettings.load()
+    python jobs/predict.py configs/predict_sample.yaml engine.kind=scripted limit=3
+    settings = PredictSettings.load()
+
+`base.py` says how they are loaded.
 """
 
 from __future__ import annotations
 
 from t2s.settings.base import PREFIX, JobSettings, peek, ray_token, secret_values, variables_set
-from t2s.settings.jobs import JOB_SETTINGS, EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
+from t2s.settings.jobs import EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
+from t2s.settings.prepare import PrepareSettings
+from t2s.settings.train import TrainSettings
+
+JOB_SETTINGS: dict[str, type[JobSettings]] = {
+    settings_class.job: settings_class
+    for settings_class in (PrepareSettings, TrainSettings, PredictSettings, EvaluateSettings, PipelineSettings)
+}
+"""Every job that takes settings, by name."""
 
 __all__ = [
     "JOB_SETTINGS",
@@ -16,7 +26,9 @@ __all__ = [
     "JobSettings",
     "PipelineSettings",
     "PredictSettings",
+    "PrepareSettings",
     "RayConfig",
+    "TrainSettings",
     "peek",
     "ray_token",
     "secret_values",

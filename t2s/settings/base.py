@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from t2s import layers as sources
 from t2s import setting_keys
+from t2s.dataset import default_databases_uri
 from t2s.errors import SettingsError
 from t2s.layers import KeyPath, Layer
 
@@ -176,7 +177,7 @@ class JobSettings(BaseSettings):
     @classmethod
     def _own_variables(cls, environment: Mapping[str, str]) -> dict[str, str]:
         # All jobs of a container share one environment: what only another job knows is none of this one's business.
-        from t2s.settings.jobs import JOB_SETTINGS
+        from t2s.settings import JOB_SETTINGS
 
         others = [other for other in JOB_SETTINGS.values() if other is not cls]
         return {
@@ -266,6 +267,15 @@ class _LayerSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         return self._layer.values
+
+
+def with_databases(values: Mapping[str, Any], dataset_key: str) -> dict[str, Any]:
+    """Fill in `databases_uri`: `database/` beside the dataset that `dataset_key` names, unless it is given."""
+    result = dict(values)
+    if result.get("databases_uri") is None:
+        # Where the dataset itself is missing or wrong, that is the error to report, and not what follows from it.
+        result["databases_uri"] = default_databases_uri(str(result.get(dataset_key)))
+    return result
 
 
 def setting_error(path: KeyPath, wanted: str, found: Any) -> InitErrorDetails:

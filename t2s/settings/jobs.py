@@ -1,4 +1,4 @@
-"""One settings class per job; each composes the configs of those who do the work."""
+"""Settings of the jobs `predict`, `evaluate` and `pipeline`: each composes the configs of those who do the work."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import InitErrorDetails
 
-from t2s.dataset import default_databases_uri
 from t2s.engine import EngineConfig
 from t2s.layers import KeyPath
 from t2s.pipeline_config import PipelineConfig
 from t2s.predict_config import PredictConfig
 from t2s.prompt import History
-from t2s.settings.base import JobSettings, setting_error
+from t2s.settings.base import JobSettings, setting_error, with_databases
 from t2s.sql.sandbox import Limits
 
 
@@ -54,7 +53,7 @@ class PredictSettings(JobSettings, PredictConfig):
     @classmethod
     def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """`databases_uri` is `database/` beside the dataset's JSON file, unless it is given."""
-        return {"engine": {}, **_with_databases(values, "dataset_uri")}
+        return {"engine": {}, **with_databases(values, "dataset_uri")}
 
     @classmethod
     def across_fields(cls, values: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
@@ -116,7 +115,7 @@ class EvaluateSettings(JobSettings):
     @classmethod
     def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """Databases stand beside the gold file, predictions in the run, unless they are given."""
-        result = _with_databases(values, "gold_uri")
+        result = with_databases(values, "gold_uri")
         if result.get("predictions_uri") is None:
             result["predictions_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/predictions.json"
         return result
@@ -128,17 +127,3 @@ class PipelineSettings(JobSettings, PipelineConfig):
     model_config = JobSettings.model_config
 
     job: ClassVar[str] = "pipeline"
-
-
-JOB_SETTINGS: dict[str, type[JobSettings]] = {
-    settings_class.job: settings_class for settings_class in (PredictSettings, EvaluateSettings, PipelineSettings)
-}
-"""Every job that takes settings, by name."""
-
-
-def _with_databases(values: Mapping[str, Any], dataset_key: str) -> dict[str, Any]:
-    result = dict(values)
-    if result.get("databases_uri") is None:
-        # Where the dataset itself is missing or wrong, that is the error to report, and not what follows from it.
-        result["databases_uri"] = default_databases_uri(str(result.get(dataset_key)))
-    return result
