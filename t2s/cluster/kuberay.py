@@ -59,7 +59,7 @@ _ENDED = ("Complete", "Failed", "ValidationFailed")
 
 
 class _Demand(NamedTuple):
-    """What a run wants of the workers: places (engines, training workers; None: as many as there are) and GPUs of each."""
+    """What a run wants of workers: GPUs of each engine or training worker, and how many; None: as many as fit."""
 
     resource: str
     num_gpus: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -255,6 +256,13 @@ def test_a_run_that_still_runs_is_followed_and_one_that_has_ended_is_begun_again
     api.set_status(f"{NAME}-1", "Failed", "FAILED")
     assert Run(detach=True).end() == 0
     assert list(api.ray_jobs) == [f"{NAME}-1", f"{NAME}-2"]
+
+
+def test_one_job_is_applied_by_its_label_without_t2s(api: KubernetesApi) -> None:
+    words = ["apply", "-k", str(OVERLAY / "jobs"), "-l", "app.kubernetes.io/component=predict"]
+    done = subprocess.run([kubectl(), *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "rayjob.ray.io/t2s-predict created\n"), done.stderr
+    assert list(api.ray_jobs) == ["t2s-predict"]
 
 
 def test_a_run_that_is_deleted_while_it_is_followed_counts_as_stopped(api: KubernetesApi) -> None:
