@@ -188,8 +188,19 @@ def render(template: RayJob, settings: JobSettings, name: str) -> RayJob:
 
 
 def to_yaml(value: Mapping[str, Any]) -> str:
-    """YAML text, keys in their order, Chinese as it is."""
-    return str(yaml.safe_dump(dict(value), allow_unicode=True, sort_keys=False))
+    """YAML text, keys in their order, Chinese as it is, texts of several lines as such."""
+    return str(yaml.dump(dict(value), Dumper=_Dumper, allow_unicode=True, sort_keys=False))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as a block, so that the settings inside a manifest can be read."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _attach_settings(pod: dict[str, Any], text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import subprocess
 import threading
 import time
@@ -208,6 +209,7 @@ def test_printing_creates_nothing_and_asks_nobody(monkeypatch: pytest.MonkeyPatc
     assert run.end() == 0
     assert yaml.safe_load(run.text)["metadata"]["name"] == f"{NAME}-1"
     assert RUN_URI in run.text, "Chinese as it is"
+    assert re.search(r"^ +t2s-settings: \|\n( +)dataset_uri: s3://", run.text, re.MULTILINE), "lines as lines"
 
 
 def test_a_run_is_created_followed_and_ends_with_its_jobs_end(api: KubernetesApi) -> None:
