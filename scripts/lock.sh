@@ -14,8 +14,8 @@ resolve() { # resolve NAME SOURCE [uv's words for the extras and groups]
 lock() { # lock NAME [uv's words for the extras and groups]
   resolve "$1" pyproject.toml "${@:2}" --override locks/overrides.txt --fork-strategy fewest
 }
-lock core --extra evaluate --extra download
-lock dev --extra evaluate --extra download --group dev
+lock core --extra evaluate --extra prepare --extra download
+lock dev --extra evaluate --extra prepare --extra download --group dev
 lock predict --extra predict
 lock predict-cpu --extra predict-cpu --group test
 lock train --extra train --group test

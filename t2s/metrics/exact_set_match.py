@@ -35,11 +35,12 @@ from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from t2s.metrics.hardness import Hardness, hardness
+from t2s.metrics.hardness import hardness
 from t2s.sql.official.parser import parse
 from t2s.sql.official.query import ColumnUse, Condition, Conditions, Expression, Query, conditions_of, connectors_of
 from t2s.sql.official.rejection import Reason
 from t2s.sql.official.schema import OfficialSchema
+from t2s.verdict import Hardness
 
 
 class ExactSetMatch(NamedTuple):

@@ -19,12 +19,9 @@ written anew. Three counts decide:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from t2s.sql.official.query import ColumnUse, Query, conditions_of, connectors_of
-
-Hardness = Literal["easy", "medium", "hard", "extra", "unknown"]
-"""`unknown` is that of gold that the official grammar does not take."""
+from t2s.verdict import Hardness
 
 
 def hardness(query: Query) -> Hardness:

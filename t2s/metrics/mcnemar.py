@@ -63,4 +63,4 @@ def two_sided_p(one: int, other: int) -> float:
     for heads in range(1, fewer + 1):
         ways = ways * (num_throws - heads + 1) // heads
         total += ways
-    return min(1.0, 2 * total / 2**num_throws)
+    return min(1.0, float(2 * total / 2**num_throws))

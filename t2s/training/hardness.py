@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from t2s.metrics.hardness import Hardness, hardness
+from t2s.metrics.hardness import hardness
 from t2s.schema import Schema
 from t2s.sql.official.parser import parse
 from t2s.sql.official.schema import OfficialSchema
+from t2s.verdict import Hardness
 
 _MAX_KNOWN = 100_000
 

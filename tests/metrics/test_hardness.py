@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from t2s.metrics.hardness import Hardness, hardness
+from t2s.metrics.hardness import hardness
 from t2s.sql.official.parser import parse
 from t2s.sql.official.query import Query
+from t2s.verdict import Hardness
 from tests.sql.official.databases import EN, ZH
 
 JOIN = "singer AS T1 JOIN song AS T2 ON T1.Singer_ID = T2.Singer_ID"
