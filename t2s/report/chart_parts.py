@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from t2s.report.words import PageLanguage, say
@@ -32,6 +32,18 @@ def percent(value: float, digits: int = 1) -> str:
 def group_label(name: str, num_turns: int, language: PageLanguage) -> str:
     """The label of a group on an axis that cuts labels by `LINES`: "Turn 1|n = 220"."""
     return f"{name}|{say(language, 'axis.n', n=f'{num_turns:,}')}"
+
+
+def colour(field: str, colours: Mapping[str, str]) -> alt.Color:
+    """The colour of each value of a field; `legend` says which is which."""
+    import altair as alt
+
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(colours), range=list(colours.values())), legend=None)
+
+
+def legend(colours: Mapping[str, str]) -> dict[str, Any]:
+    """A chart's `usermeta`, from which the page makes its legend: Vega's own does not break into lines on a phone."""
+    return {"legend": dict(colours)}
 
 
 def share_axis() -> alt.Axis:

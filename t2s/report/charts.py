@@ -76,18 +76,6 @@ def _finished(chart: AnyChart, description: str) -> Row:
             tickSize=4,
             labelPadding=6,
         )
-        .configure_legend(
-            orient="top",
-            title=None,
-            labelColor="var(--ink)",
-            labelFontSize=12.5,
-            symbolType="circle",
-            symbolSize=90,
-            symbolOpacity=1,
-            columnPadding=14,
-            labelLimit=220,
-            offset=10,
-        )
     )
     spec: Row = styled.to_dict()
     return spec

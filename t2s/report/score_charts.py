@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from t2s.report.chart_parts import LINES, Row, data, group_label, percent, share_axis
+from t2s.report.chart_parts import LINES, Row, colour, data, group_label, legend, percent, share_axis
 from t2s.report.record import TURN_GROUPS, Report, Score
 from t2s.report.turn_detail import TurnDetail
 from t2s.report.words import FAMILIES, PageLanguage, say
@@ -31,6 +31,10 @@ FAMILY_COLOURS = {
 }
 # Two curves of EM that lie on each other say nothing: ours is drawn where it differs by more than this somewhere.
 EM_DIFFERS = 0.005
+# A point of fewer turns is drawn hollow and the curve ends before it: its share leaps with each turn.
+FEW_TURNS = 10
+LABEL_HEIGHT = 0.08  # of the chart's height
+LABEL_PLACES = {"above": -13, "below": 15, "top": -28}  # pixels from the point
 
 
 def by_turn(report: Report, language: PageLanguage) -> AnyChart | None:
@@ -42,29 +46,44 @@ def by_turn(report: Report, language: PageLanguage) -> AnyChart | None:
     rows, labels = _figure_rows(groups, figures, "turn", language)
     if not rows:
         return None
-    top = say(language, f"figure.{figures[0]}.short")
-    for row in rows:
-        others = [other["value"] for other in rows if other["group"] == row["group"] and other is not row]
-        row["above"] = all(row["value"] > value or (row["value"] == value and row["figure"] == top) for value in others)
+    colours = _figure_colours(figures, language)
     own = say(language, "figure.exact_set_match_own.short")
     dashed = "exact_set_match_own" in figures and "exact_set_match" in figures
+    _place_labels([row for row in rows if not dashed or row["figure"] != own])
     base = alt.Chart(data(rows)).encode(
         x=alt.X(
             "group:O", sort=labels, axis=alt.Axis(title=None, labelExpr=LINES, grid=False), scale=alt.Scale(padding=0.5)
         ),
-        color=_colour(figures, language),
+        color=colour("figure", colours),
     )
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, 1]), axis=share_axis())
     main = alt.datum.figure != own if dashed else "true"
-    band = base.transform_filter(main).mark_area(opacity=0.14).encode(y=alt.Y("low:Q"), y2="high:Q")
-    line = base.mark_line(strokeWidth=2.5).encode(
+    many = base.transform_filter(~alt.datum.few)
+    band = many.transform_filter(main).mark_area(opacity=0.14).encode(y=alt.Y("low:Q"), y2="high:Q")
+    line = many.mark_line(strokeWidth=2.5).encode(
         y=y, strokeDash=alt.condition(main, alt.value([1, 0]), alt.value([4, 4])) if dashed else alt.value([1, 0])
     )
-    whole = base.transform_filter(main)
-    point = base.mark_circle(size=75, opacity=1, cursor="pointer").encode(y=y, tooltip=_figure_tooltip(language))
-    above = whole.transform_filter(alt.datum.above).mark_text(dy=-13, fontSize=12, fontWeight=600)
-    below = whole.transform_filter(~alt.datum.above).mark_text(dy=15, fontSize=12, fontWeight=600)
-    return alt.layer(band, line, point, above.encode(y=y, text="text:N"), below.encode(y=y, text="text:N"))
+    tooltip = _figure_tooltip(language)
+    point = many.mark_point(filled=True, size=75, opacity=1, cursor="pointer").encode(y=y, tooltip=tooltip)
+    hollow = base.transform_filter(alt.datum.few).mark_point(size=60, opacity=1, cursor="pointer")
+    layers = [band, line, point, hollow.encode(y=y, tooltip=tooltip)]
+    for place, dy in LABEL_PLACES.items():
+        text = base.transform_filter(main).transform_filter(alt.datum.place == place)
+        layers.append(text.mark_text(dy=dy, fontSize=12, fontWeight=600).encode(y=y, text="text:N"))
+    return alt.layer(*layers).properties(usermeta=legend(colours))
+
+
+def _place_labels(rows: Sequence[Row]) -> None:
+    """Set each row's `place`, so that neither two labels of a group nor a label and the axis lie on each other."""
+    for group in {row["group"] for row in rows}:
+        upper, *lower = sorted((row for row in rows if row["group"] == group), key=lambda row: -row["value"])
+        upper["place"] = "above"
+        for row in lower:
+            row["place"] = "below"
+            if row["value"] < LABEL_HEIGHT:  # no room above the axis
+                row["place"] = "above"
+                if upper["value"] - row["value"] < LABEL_HEIGHT:
+                    upper["place"] = "top"
 
 
 def by_hardness(report: Report, language: PageLanguage) -> AnyChart | None:
@@ -76,18 +95,18 @@ def by_hardness(report: Report, language: PageLanguage) -> AnyChart | None:
     rows, labels = _figure_rows({str(level): score for level, score in groups.items()}, figures, "hardness", language)
     if not rows:
         return None
-    names = [say(language, f"figure.{figure}.short") for figure in figures]
+    colours = _figure_colours(figures, language)
     base = alt.Chart(data(rows)).encode(
         x=alt.X("group:O", sort=labels, axis=alt.Axis(title=None, labelExpr=LINES), scale=alt.Scale(paddingInner=0.3)),
-        xOffset=alt.XOffset("figure:N", sort=names, scale=alt.Scale(paddingInner=0.12)),
+        xOffset=alt.XOffset("figure:N", sort=list(colours), scale=alt.Scale(paddingInner=0.12)),
     )
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, 1.08]), axis=share_axis())
     bar = base.mark_bar(cornerRadiusEnd=3, cursor="pointer").encode(
-        y=y, color=_colour(figures, language), tooltip=_figure_tooltip(language)
+        y=y, color=colour("figure", colours), tooltip=_figure_tooltip(language)
     )
     whisker = base.mark_rule(color="var(--ink)", opacity=0.65, strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
     text = base.mark_text(dy=-8, fontSize=11, color="var(--ink)").encode(y="high:Q", text="text:N")
-    return alt.layer(bar, whisker, text)
+    return alt.layer(bar, whisker, text).properties(usermeta=legend(colours))
 
 
 def first_wrong_turn(report: Report, language: PageLanguage) -> AnyChart | None:
@@ -148,7 +167,7 @@ def verdicts_by_turn(turns: Sequence[TurnDetail], language: PageLanguage) -> Any
         for order, family in enumerate(FAMILIES)
         if (group, family) in counts
     ]
-    kinds = [say(language, f"family.{family}") for family in used]
+    colours = {say(language, f"family.{family}"): FAMILY_COLOURS[family] for family in used}
     chart: alt.Chart = (
         alt.Chart(data(rows))
         .mark_bar(cursor="pointer")
@@ -160,11 +179,7 @@ def verdicts_by_turn(turns: Sequence[TurnDetail], language: PageLanguage) -> Any
                 scale=alt.Scale(paddingInner=0.3),
             ),
             x=alt.X("share:Q", stack="zero", scale=alt.Scale(domain=[0, 1]), axis=share_axis()),
-            color=alt.Color(
-                "kind:N",
-                scale=alt.Scale(domain=kinds, range=[FAMILY_COLOURS[family] for family in used]),
-                legend=alt.Legend(columns=3),
-            ),
+            color=colour("kind", colours),
             order=alt.Order("order:Q"),
             tooltip=[
                 alt.Tooltip("name:N", title=" "),
@@ -173,6 +188,7 @@ def verdicts_by_turn(turns: Sequence[TurnDetail], language: PageLanguage) -> Any
                 alt.Tooltip("share:Q", title=say(language, "axis.share"), format=".1%"),
             ],
         )
+        .properties(usermeta=legend(colours))
     )
     return chart
 
@@ -201,9 +217,12 @@ def _figure_rows(
                     "value": value,
                     "low": low,
                     "high": high,
-                    "text": percent(value, 1 if kind == "turn" else 0),
+                    "text": percent(value)
+                    if kind == "turn"
+                    else f"{value * 100:.0f}",  # two bars have no room for a sign
                     "interval": f"{percent(low)} – {percent(high)}",
                     "turns": score.num_turns,
+                    "few": score.num_turns < FEW_TURNS,
                     "filter": f"{kind}={name}",
                 }
             )
@@ -222,12 +241,8 @@ def _figures(report: Report) -> list[str]:
     return ["execution_accuracy", "exact_set_match", *(["exact_set_match_own"] if differs else [])]
 
 
-def _colour(figures: Sequence[str], language: PageLanguage) -> alt.Color:
-    import altair as alt
-
-    names = [say(language, f"figure.{figure}.short") for figure in figures]
-    colours = [FIGURE_COLOURS[figure] for figure in figures]
-    return alt.Color("figure:N", scale=alt.Scale(domain=names, range=colours))
+def _figure_colours(figures: Sequence[str], language: PageLanguage) -> dict[str, str]:
+    return {say(language, f"figure.{figure}.short"): FIGURE_COLOURS[figure] for figure in figures}
 
 
 def _figure_tooltip(language: PageLanguage) -> list[alt.Tooltip]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from t2s.report.chart_parts import data, percent
+from t2s.report.chart_parts import colour, data, legend, percent
 from t2s.report.words import PageLanguage, say
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def cache_by_turn(speed: Speed, language: PageLanguage) -> AnyChart | None:
     if not speed.by_turn:
         return None
     cached, read = say(language, "axis.cached"), say(language, "axis.read")
+    colours = {cached: "var(--right)", read: "var(--other-result)"}
     rows, texts = [], []
     for tokens in speed.by_turn:
         name = say(language, f"turn.{tokens.group}")
@@ -74,9 +75,7 @@ def cache_by_turn(speed: Speed, language: PageLanguage) -> AnyChart | None:
         .encode(
             x=x,
             y=alt.Y("tokens:Q", axis=axis, stack="zero"),
-            color=alt.Color(
-                "kind:N", scale=alt.Scale(domain=[cached, read], range=["var(--right)", "var(--other-result)"])
-            ),
+            color=colour("kind", colours),
             order=alt.Order("order:Q"),
             tooltip=[
                 alt.Tooltip("name:N", title=" "),
@@ -91,4 +90,4 @@ def cache_by_turn(speed: Speed, language: PageLanguage) -> AnyChart | None:
         .mark_text(dy=-8, fontSize=12, color="var(--ink)")
         .encode(x=x, y="tokens:Q", text="text:N")
     )
-    return alt.layer(bar, text)
+    return alt.layer(bar, text).properties(usermeta=legend(colours))

@@ -340,12 +340,12 @@ def scored_run(num_turns: int, seed: int = 7, num_databases: int = 24) -> tuple[
 
 
 FACTS = {
-    "run_uri": "s3://t2s/runs/llama3-8b-lora-r16",
+    "run": "s3://t2s/runs/llama3-8b-lora-r16",
     "model": "Meta-Llama-3-8B-Instruct",
     "adapter": "chase-lora-r16 (epoch 3)",
-    "engine": "vllm",
-    "date": "2025-11-24 10:06",
-    "version": "0.1.0",
+    "kind": "vllm",
+    "date": "2025-11-24 10:06 UTC",
+    "t2s": "0.1.0",
 }
 
 assert {kind for kind, _ in WRONG} | {"right"} == set(get_args(Verdict)), "every verdict occurs"

@@ -295,6 +295,16 @@ def test_charts_share_out_every_turn_and_every_interaction() -> None:
     assert sum(row["count"] for row in rows_of(specs["latency"])) == len(timed)
 
 
+def test_labels_of_the_curve_keep_clear_of_each_other_and_of_the_axis() -> None:
+    report, turns = RUN
+    low = {"execution_accuracy": 0.05, "exact_set_match": 0.0, "exact_set_match_own": 0.0, "num_turns": 9}
+    groups = {"1": report.by_turn["1"], "2": report.by_turn["1"].model_copy(update=low)}
+    rows = rows_of(chart_specs(report.model_copy(update={"by_turn": groups}), turns, None, "en")["by_turn"])
+    places = {(row["name"], row["figure"]): (row["place"], row["few"]) for row in rows if row["figure"] != "EM (own)"}
+    assert places[("Turn 1", "EX")] == ("above", False) and places[("Turn 1", "EM")] == ("below", False)
+    assert places[("Turn 2", "EX")] == ("top", True) and places[("Turn 2", "EM")] == ("above", True)
+
+
 # Speed, by hand
 
 

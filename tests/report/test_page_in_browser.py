@@ -371,7 +371,7 @@ def test_a_keyboard_and_a_screen_reader_find_their_way(opened: Opened, page_file
 
 
 def test_print_is_light_and_without_controls(opened: Opened, page_file: Path) -> None:
-    page = opened(page_file, theme="dark", charts=True)
+    page = opened(page_file, "#verdict=crashed", theme="dark", charts=True)
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.querySelector('.tile')).backgroundColor") == "rgb(255, 255, 255)"
     assert not page.locator("#filters").is_visible() and not page.locator(".bar").is_visible()

@@ -35,9 +35,15 @@ function cardElement(interaction, { address, onlyFitting }) {
   );
 }
 
+// The text format of the field has no questions.
+function questionElement(tag, name, turn) {
+  const text = whole(turn.question);
+  if (!text.trim()) return element(tag, { class: `${name || ""} no-question` }, t("turn.no_question"));
+  return element(tag, { class: name, lang: textLanguage(text) }, visible(text), leftOut(turn.question));
+}
+
 // A turn that does not fit the filters stands in one line, between those that do.
 function foldedTurn(turn, address) {
-  const question = whole(turn.question);
   const details = element(
     "details",
     null,
@@ -45,7 +51,7 @@ function foldedTurn(turn, address) {
       "summary",
       null,
       element("span", { class: "turn-number" }, t("turn.number", { n: turn.turn + 1 })),
-      element("span", { class: "folded-question", lang: textLanguage(question) }, visible(question)),
+      questionElement("span", "folded-question", turn),
       verdictElement(turn),
     ),
   );
@@ -74,7 +80,7 @@ function turnElement(turn, address) {
       "div",
       { class: "question" },
       element("a", { class: "turn-number", href: address(turn), title: t("card.turn_link") }, t("turn.number", { n: turn.turn + 1 })),
-      element("p", { lang: textLanguage(whole(turn.question)) }, visible(whole(turn.question)), leftOut(turn.question)),
+      questionElement("p", null, turn),
     ),
     answerElement(turn),
   );

@@ -34,9 +34,19 @@ async function drawChart(plot) {
   drawn.set(name, entry);
   // `ast`: expressions are interpreted, so that the page's policy need not allow eval.
   entry.result = await vegaEmbed(plot, spec, { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: showTip });
+  showLegend(plot, spec.usermeta?.legend || {});
   entry.result.view.addEventListener("click", (event, item) => {
     if (item?.datum?.filter) charts.follow(item.datum.filter);
   });
+}
+
+function showLegend(plot, colours) {
+  const items = Object.entries(colours).map(([name, colour]) => {
+    const swatch = element("span", { class: "swatch", "aria-hidden": "true" });
+    swatch.style.background = colour;
+    return element("li", null, swatch, name);
+  });
+  plot.previousElementSibling.replaceChildren(...items);
 }
 
 // Vega's own tooltip is made of HTML; ours of texts. Titles of blanks alone are lines without a name.
