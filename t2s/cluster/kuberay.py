@@ -367,7 +367,7 @@ def _kubectl(*words: str, stdin: str | None = None) -> str:
     try:
         done = subprocess.run(
             [_program(), *words],
-            input=stdin,
+            input=stdin or "",  # never the user's own
             capture_output=True,
             text=True,
             encoding="utf-8",
