@@ -47,6 +47,7 @@ and DISTINCT, EXCEPT and NOT IN, a subquery in FROM and what it could be written
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import lru_cache
 from threading import Lock
@@ -55,10 +56,12 @@ from t2s.schema import Schema
 from t2s.sql.clauses.queries import QueryReader
 from t2s.sql.clauses.quoted import quoted_by_tokens
 from t2s.sql.clauses.scopes import schema_names
-from t2s.sql.clauses.sqlglot_reading import parse_sqlite
+from t2s.sql.clauses.sqlglot_reading import FAILURES, parse_sqlite
 from t2s.sql.clauses.terms import Clauses, ComparedValue, Selected, Term, Unreadable
 
 __all__ = ["ClauseReader", "Clauses", "ComparedValue", "Selected", "Term", "clause_reader", "read_clauses"]
+
+logger = logging.getLogger(__name__)
 
 # Gold is asked for once for each of its predictions, and in each run of a comparison.
 _CACHED_QUERIES = 4_096
@@ -88,7 +91,10 @@ class ClauseReader:
         reader = QueryReader(self._tables)
         try:
             clauses = reader.query(root, None, None).clauses
-        except (Unreadable, RecursionError):
+        except Unreadable:
+            return None
+        except FAILURES as error:  # a model's SQL must not end a run
+            logger.warning("not compared by its clauses, %s: %.200s", type(error).__name__, sql)
             return None
         return replace(clauses, quoted_texts=reader.quoted_texts())
 

@@ -219,6 +219,8 @@ class ConditionReader:
         if node.args.get("query") is not None:
             return compose(f"{{}} {operator} {{}}", left, self._expressions.subquery(node.args["query"], scope, "set"))
         if node.args.get("field") is not None:  # x IN table
+            if node.args["field"].key != "column":
+                raise Unreadable
             return compose(f"{{}} {operator} {{}}", left, plain(written(named(node.args["field"].this)[0])))
         return compose(f"{{}} {operator} ()", left)._replace(is_value=False)
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 Purpose = Literal["rows", "set", "exists"]
 """What a query is for: its rows, its rows in any order, or whether it has any."""
 
-# A query of 20,000 characters has at most some 7,000 nodes; tables that stand twice are read in several orders, and in
-# each subquery anew. 100,000 nodes take 0.5 s.
-_MAX_NODES = 100_000
+# A query of 20,000 characters has at most some 10,000 nodes; tables that stand twice are read in several orders, and
+# in each subquery anew, so that a hostile one has more. 20,000 nodes take 0.2 to 0.8 s; gold has under 500.
+_MAX_NODES = 20_000
+_CHARACTERS_OF_A_NODE = 20
 _OPERATORS = {"sub": "-", "div": "/", "mod": "%", "dpipe": "||"}
 _CHAINS = {"add": " + ", "mul": " * "}
 _AGGREGATES = frozenset("avg count group_concat max median min sum total json_group_array json_group_object".split())
@@ -35,7 +36,7 @@ _SAME_FUNCTION = {
 }
 _NOW = frozenset(("currentdate", "currenttime", "currenttimestamp"))
 _CONSTANTS = frozenset(("hexstring", "placeholder", "parameter"))
-_SUBQUERIES = frozenset(("subquery", "select", "union", "intersect", "except", "values"))
+_QUERIES = frozenset(("select", "union", "intersect", "except", "values"))
 
 
 class QueryRead(Protocol):
@@ -62,9 +63,9 @@ class ExpressionReader:
         self.conditions = ConditionReader(self)
         self.quoted: dict[int, str] = {}
 
-    def spend(self) -> None:
-        """Count a node; too many are `Unreadable`."""
-        self._num_nodes += 1
+    def spend(self, num_nodes: int = 1) -> None:
+        """Count nodes; too many are `Unreadable`."""
+        self._num_nodes += num_nodes
         if self._num_nodes > _MAX_NODES:
             raise Unreadable
 
@@ -80,7 +81,7 @@ class ExpressionReader:
             return compose(
                 f"({{}} {_OPERATORS[key]} {{}})", self.read(node.this, scope), self.read(node.expression, scope)
             )
-        if key in _SUBQUERIES:
+        if key == "subquery" or key in _QUERIES:
             return self.subquery(node, scope, "rows")
         if key in _NOW:
             return value(key)
@@ -140,6 +141,7 @@ class ExpressionReader:
             scope.columns.append((scope.named(found), text))
             return plain(text)
         if found is not None:
+            self.spend(len(found.text) // _CHARACTERS_OF_A_NODE)  # an alias of a long expression
             return found
         name, double_quoted = named(node.this)
         if node.args.get("table"):
@@ -160,6 +162,8 @@ class ExpressionReader:
         is_distinct = bool(arguments) and arguments[0].key == "distinct"
         if is_distinct:
             arguments = [*arguments[0].expressions, *arguments[1:]]
+        if any(one.key in _QUERIES for one in arguments):
+            raise Unreadable  # < ANY (SELECT …)
         if name == "count" and self._counts_rows(arguments, scope):
             scope.columns.append(("*", "*"))
             terms = [plain("*")]

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 
+# SQLite joins no more, https://www.sqlite.org/limits.html
+_MAX_SOURCES = 64
+
+
 class Pair(NamedTuple):
     """Two columns that USING or NATURAL makes equal."""
 
@@ -153,6 +157,8 @@ class FromReader:
         else:
             source = self._source(node)
             self._scope.sources.append(source)
+            if len(self._scope.sources) > _MAX_SOURCES:
+                raise Unreadable
             group.sources.append(source)
         for join in node.args.get("joins") or ():
             group = self._join(join, group)

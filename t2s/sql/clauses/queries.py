@@ -30,7 +30,12 @@ from t2s.sql.clauses.terms import (
 if TYPE_CHECKING:
     from sqlglot import exp
 
+# What a SELECT costs beside its expressions.
+_NODES_OF_A_SELECT = 10
 _SET_OPERATORS = frozenset(("union", "intersect", "except"))
+# SQLite's own limits of a result's columns and of a compound's SELECTs, https://www.sqlite.org/limits.html
+_MAX_COLUMNS = 2_000
+_MAX_PARTS = 500
 
 
 class QueryReader:
@@ -163,6 +168,7 @@ class _SelectReader:
         best: QueryResult | None = None
         for _ in scope.labellings():
             scope.forget()
+            self._expressions.spend(_NODES_OF_A_SELECT)
             result = self._labelled(joined, conditions)
             if best is None or (result.clauses.key, result.clauses.text) < (best.clauses.key, best.clauses.text):
                 best = result
@@ -227,6 +233,8 @@ class _SelectReader:
             if item.key == "star" or (item.key == "column" and item.this.key == "star"):
                 qualifier = named(item.args["table"])[0] if item.args.get("table") else ""
                 columns += self._star(qualifier)
+                if len(columns) > _MAX_COLUMNS:
+                    raise Unreadable
                 continue
             node = item.this if item.key == "alias" else item
             scope.aggregates, scope.columns = [], []
@@ -276,6 +284,8 @@ def _parts(node: exp.Expr, operator: str) -> list[exp.Expr]:
     parts: list[exp.Expr] = []
     while True:
         parts.append(node.expression)
+        if len(parts) > _MAX_PARTS:
+            raise Unreadable
         left = node.this.this if node.this.key == "subquery" else node.this  # brackets that sqlglot adds
         same = left.key == node.key and bool(left.args.get("distinct")) == bool(node.args.get("distinct"))
         if not same or left.args.get("limit") or left.args.get("with_"):

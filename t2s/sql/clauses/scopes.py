@@ -6,8 +6,9 @@ further out, and so on. What is found nowhere is a text if it was in double quot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations, product
+from math import factorial, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from t2s.schema import Schema
@@ -213,13 +214,11 @@ class Scope:
             groups.setdefault(source.table, []).append(source)
         queries = sorted(table for table, members in groups.items() if members[0].is_query)
         bases = {table: f"({queries.index(table) + 1})" if table in queries else table for table in groups}
-        num_labellings = 1
-        for members in groups.values():
-            for count in range(2, len(members) + 1):
-                num_labellings *= count
-        orders: Iterable[tuple[tuple[Source, ...], ...]] = product(*(permutations(group) for group in groups.values()))
+        num_labellings = prod(factorial(min(len(members), _MAX_LABELLINGS)) for members in groups.values())
         if num_labellings > _MAX_LABELLINGS:
-            orders = [tuple(tuple(group) for group in groups.values())]
+            orders: Iterable[tuple[Sequence[Source], ...]] = [tuple(groups.values())]
+        else:
+            orders = product(*(permutations(members) for members in groups.values()))
         for order in orders:
             for labelled in order:
                 for number, source in enumerate(labelled, 1):

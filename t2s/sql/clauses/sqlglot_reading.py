@@ -50,8 +50,13 @@ _SIGNS = frozenset("()+-*/%|&<>=!~,.;?:@$")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE]\d*)?")
 # What may not follow a comma or SELECT, where sqlglot forgives it.
 _AFTER_ITEMS = frozenset("from where group having order limit union intersect except".split())
-# sqlglot raises its own errors for what it does not take, and now and then one of these for what it did not foresee.
-_FAILURES = (RecursionError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+# The order of a SELECT's clauses, which sqlglot does not insist on.
+_CLAUSES = {"from": 1, "where": 2, "group": 3, "having": 4, "window": 5, "order": 6, "limit": 7}
+# Keywords that an expression or a sort term can end with.
+_ENDS = frozenset("null true false isnull notnull end asc desc first last".split()) | _FRAME
+FAILURES = (RecursionError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)
+"""What comes of SQL that nobody foresaw: sqlglot raises its own errors for most of what it does not take, and one of
+these now and then; or its tree has a form that no query of SQLite's has."""
 _QUERIES = frozenset(("select", "union", "intersect", "except", "values"))
 
 
@@ -88,7 +93,7 @@ def parse_sqlite(sql: str) -> exp.Expr | None:
     sqlglot = _sqlglot()
     try:
         statements = sqlglot.parse(text, read="sqlite")
-    except (sqlglot.errors.SqlglotError, *_FAILURES):
+    except (sqlglot.errors.SqlglotError, *FAILURES):
         return None
     root: exp.Expr | None = statements[0] if len(statements) == 1 else None
     return root if root is not None and root.key in _QUERIES else None
@@ -119,6 +124,8 @@ def _pieces(sql: str) -> list[_Piece]:
     glued = False
     for token in tokens(sql):
         if token.kind in ("space", "comment"):
+            if token.text[0] == "#":
+                raise _NotRead  # a comment to MySQL alone
             glued = False
             continue
         if token.kind == "end" or not token.closed:
@@ -164,6 +171,8 @@ class _Rewriting:
         self._num_cases = 0
         self._frame_ends_at = -1
         self._cast_ends: list[int] = []
+        # For each open bracket: the last clause in it.
+        self._clauses = [0]
         # Whether what stands before is something that an operator, an alias or a sort direction can follow.
         self._after_operand = False
 
@@ -181,7 +190,7 @@ class _Rewriting:
             else:
                 out.append(text)
             index += num_pieces
-        if self._num_cases:
+        if self._num_cases or not self._after_operand:
             raise _NotRead
         return out
 
@@ -196,7 +205,7 @@ class _Rewriting:
         piece, before = self._pieces[index], self._pieces[index - 1]
         if piece.kind == before.kind == "sign":
             return (piece.glued and piece.text in "<>=|-" and before.text in "<>=!|-") or (
-                piece.text == "=" and before.text in "<>!="
+                piece.text == "=" and before.text in "<>!"
             )
         # 1e-5 comes as three pieces.
         return piece.glued and (
@@ -234,15 +243,22 @@ class _Rewriting:
         return self._rewritten_word(piece, index)
 
     def _check_sign(self, piece: _Piece, index: int) -> None:
+        """Refuse what sqlglot forgives, and keep count of brackets."""
         after = self._word(index + 1)
-        if piece.text == "," and (
-            after in _AFTER_ITEMS or self._sign(index + 1) in (")", ",") or index + 1 == len(self._pieces)
-        ):
+        if piece.text == "," and (not self._after_operand or after in _AFTER_ITEMS or self._sign(index + 1) == ")"):
+            raise _NotRead
+        if piece.text == ")" and not self._after_operand and self._sign(index - 1) != "(":
+            raise _NotRead
+        if piece.text == "*" and self._sign(index - 1) == "(" and self._word(index - 2) in ("", *_HARD):
             raise _NotRead
         if piece.text == ":" and self._sign(index + 1) == ":":
             raise _NotRead
-        if piece.text == ")" and self._cast_ends and self._cast_ends[-1] == index:
-            self._cast_ends.pop()
+        if piece.text == "(":
+            self._clauses.append(0)
+        elif piece.text == ")":
+            self._clauses.pop()
+            if self._cast_ends and self._cast_ends[-1] == index:
+                self._cast_ends.pop()
 
     def _is_column(self, index: int) -> bool:
         return self._sign(index - 1) == "."
@@ -268,7 +284,9 @@ class _Rewriting:
     def _is_keyword(self, index: int, word: str, before: str, after: str, opens: bool) -> bool:
         match word:
             case "by":
-                return before in ("group", "order", "partition")
+                return before in ("group", "order", "partition", "indexed")
+            case "indexed":
+                return after == "by"
             case "asc" | "desc":
                 return self._after_operand
             case "end":
@@ -303,9 +321,8 @@ class _Rewriting:
         return word in _HARD or (index < self._frame_ends_at and word in _FRAME)
 
     def _keyword(self, word: str, index: int, after: str) -> tuple[str, int]:
-        self._after_operand = word in ("null", "true", "false", "isnull", "notnull", "end") or word.startswith(
-            "current_"
-        )
+        self._check_order(word, index)
+        self._after_operand = word in _ENDS or word.startswith("current_")
         if word == "select" and (after in _AFTER_ITEMS or index + 1 == len(self._pieces)):
             raise _NotRead
         if word == "case":
@@ -323,8 +340,22 @@ class _Rewriting:
         elif word == "as" and self._cast_ends and index < self._cast_ends[-1]:
             end = self._cast_ends[-1]
             declared = " ".join(piece.text for piece in self._pieces[index + 1 : end])
+            self._after_operand = True
             return f"as {affinity(declared)}", end - index
         return word, 1
+
+    def _check_order(self, word: str, index: int) -> None:
+        """Refuse clauses in an order, or at places, that SQLite does not take."""
+        is_operator = word in ("union", "intersect", "except")
+        if word == "join" and self._clauses[-1] > _CLAUSES["from"]:
+            raise _NotRead
+        if not is_operator and (word not in _CLAUSES or self._word(index - 1) == "distinct"):  # IS DISTINCT FROM
+            return
+        if not self._after_operand and self._sign(index - 1) != "(":
+            raise _NotRead
+        if self._clauses[-1] >= (_CLAUSES["order"] if is_operator else _CLAUSES[word]):
+            raise _NotRead
+        self._clauses[-1] = 0 if is_operator else _CLAUSES[word]
 
     def _names_a_cte(self, index: int) -> bool:
         """Whether the bracket after a word lists a CTE's columns: `WITH 汇总(年份, 总额) AS (`."""
