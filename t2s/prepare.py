@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import gc
 import hashlib
 import json
 import logging
@@ -81,12 +82,14 @@ def prepare(config: PrepareConfig, watcher: Watcher) -> Outcome:
 
     Raises:
         InputError: Settings or input are wrong, a part is empty, examples would be cut, or the output_uri is another's;
-            nothing was written.
+            no file was written, and the output_uri is free for other settings.
         StorageError: A store failed or refused.
         SandboxError: Worker processes cannot be started.
     """
     store = open_store(config.output_uri)
     plan = make_prepare_plan(config)
+    # 100,000 interactions are two million objects that stay: each full collection would walk them all.
+    gc.freeze()
     if is_claimed(store, PLAN_KEY, plan.parts):
         found = find_prepared(store)
         if found is not None:
@@ -262,12 +265,12 @@ def _refuse_what_is_wrong(config: PrepareConfig, plan: PreparePlan, statistics: 
     cut = what_is_cut(statistics.parts)
     if cut.num_cut and not config.allow_cut:
         asked = "cutoff_len" if config.cutoff_len is not None else "max_model_len_tokens"
+        shorter = "example_form: turn, or " if config.example_form == "interaction" else ""
         raise SettingsError(
             f"{asked}: wanted room for each of {cut.num_examples} examples, found {cut.num_cut} longer than "
             f"{plan.cut_above} tokens, the longest {cut.longest} (question_id {', '.join(cut.first[:3])}); set "
             f"{asked}={cut.longest + 1}, or let prompts be pruned sooner (max_model_len_tokens here, "
-            "vllm.max_model_len in predict), or have example_form: turn, or allow_cut: true, which lets LLaMA-Factory "
-            "cut them"
+            f"vllm.max_model_len in predict), or have {shorter}allow_cut: true, which lets LLaMA-Factory cut them"
         )
 
 

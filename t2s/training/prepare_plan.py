@@ -48,6 +48,7 @@ class PreparePlan:
         predicted: SQL of earlier turns by (db_id, question_id), under `history: predicted`.
         parts: What decides the output, by name.
         digest: Of `parts`.
+        num_turns: Of all interactions.
     """
 
     interactions: list[Interaction]
@@ -63,11 +64,7 @@ class PreparePlan:
     predicted: dict[_Key, str]
     parts: dict[str, str]
     digest: str
-
-    @property
-    def num_turns(self) -> int:
-        """Of the dataset."""
-        return sum(len(one.turns) for one in self.interactions)
+    num_turns: int
 
     @property
     def part_names(self) -> tuple[Part, ...]:
@@ -143,6 +140,7 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
         predicted=predicted,
         parts=parts,
         digest=parts_digest(parts),
+        num_turns=sum(len(one.turns) for one in interactions),
     )
 
 
