@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -213,3 +214,12 @@ def _write_tokenizer(reader: Any, folder: Path) -> None:
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """`python -m t2s.sample_model MODELS_ROOT [WHEEL_ROOT]`: for a job whose own environment cannot read GGUF."""
+    ensure_sample_model(*map(Path, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

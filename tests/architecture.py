@@ -33,7 +33,7 @@ LAYERS = [
         "progress",
     },
     {"cluster", "settings", "setting_keys", "layers", "job", "environments", "run_record", "run_status", "cli"}
-    | {"doctor", "doctor_check", "doctor_ray"},
+    | {"doctor", "doctor_check", "doctor_ray", "models"},
 ]
 # An engine sees messages and returns text: of its own layer and the records it knows nothing.
 ENGINE_KNOWS = {"errors", "process_env", "engine"}
@@ -46,17 +46,21 @@ OWNERS = {
     "torch": ENGINES,
     "llamafactory": ("t2s/training/*",),
     "ray": ("t2s/cluster/*",),
+    "modelscope": ("t2s/download/modelscope_origin.py",),
+    "modelscope_hub": ("t2s/download/modelscope_origin.py",),
+    "huggingface_hub": ("t2s/download/huggingface_origin.py",),
     "boto3": ("t2s/storage/s3.py", "t2s/storage/s3_client.py"),
     "botocore": ("t2s/storage/s3.py", "t2s/storage/s3_client.py"),
 }
 
 MAX_LINES, MAX_JOB_LINES = 400, 59
-READS_ENVIRONMENT = {"t2s/settings/base.py", "t2s/process_env.py", "t2s/engine/lifeline.py"}
+READS_ENVIRONMENT = {"t2s/settings/base.py", "t2s/settings/download.py", "t2s/process_env.py", "t2s/engine/lifeline.py"}
 PRINTS = {"t2s/cli.py", "t2s/job.py"}
 # Where an exception of any kind ends: whoever adds a line says why it may.
 CATCHES_ALL = {
     "t2s/job.py": "the one error line and the exit code",
     "t2s/answering.py": "one bad row must not cost the others",
+    "t2s/storage/s3.py": "carried to the thread that waits for the upload",
     "t2s/engine/transformers_engine.py": "whether the device is still usable cannot be told: the engine is dead",
     "t2s/cluster/shard_pool.py": "carried to the thread that waits for it",
     "t2s/cluster/engine_actor.py": "carried to the driver, which raises it",
@@ -88,6 +92,7 @@ PHRASES = {
     r"(?<!execution_)accuracy": "execution_accuracy",
 }
 OTHER_MEANINGS = {
+    ("t2s/download/huggingface_origin.py", "chunk"): "its client's own",
     ("t2s/storage/s3.py", "session"): "boto3's own",
     ("t2s/storage/s3.py", "response"): "botocore's own",
     ("t2s/sql/worker_process.py", "chunk"): "bytes as a pipe gives them",

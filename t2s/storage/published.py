@@ -19,6 +19,9 @@ from t2s.errors import DigestMismatch, ObjectMissing
 from t2s.interaction import Record
 
 MANIFEST_KEY = "manifest.json"
+DATASET_MANIFEST_KEY = ".manifest.json"
+"""Hidden: a dataset's folder holds exactly one JSON file that is seen, its questions."""
+
 INCOMING_PREFIX = ".incoming/"
 
 Kind = Literal["model", "dataset"]
@@ -82,6 +85,11 @@ class Published(Record):
     packages: dict[str, str]
 
 
+def manifest_key(kind: Kind) -> str:
+    """Name of the manifest in a folder of this kind."""
+    return MANIFEST_KEY if kind == "model" else DATASET_MANIFEST_KEY
+
+
 def read_published(data: bytes) -> Published | None:
     """The manifest in `data`; None for another's, or one of a version that this one cannot read."""
     try:
@@ -131,7 +139,7 @@ def check_digest(uri: str, name: str, found: str, wanted: str) -> None:
 def refuse_unfinished(uri: str, keys: Iterable[str]) -> None:
     """Raise `ObjectMissing` where a download into this folder has begun and not ended."""
     names = set(keys)
-    if MANIFEST_KEY not in names and any(name.startswith(INCOMING_PREFIX) for name in names):
+    if not names & {MANIFEST_KEY, DATASET_MANIFEST_KEY} and any(name.startswith(INCOMING_PREFIX) for name in names):
         raise ObjectMissing(
             f"{uri}: wanted a whole folder, found one whose download has not ended (no manifest.json yet); let it end, "
             "or run the download again: it goes on where it stopped"

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -156,8 +157,13 @@ class S3Store:
         # read twice, side by side and from the page cache: 512 MB take 4.3 s, of which the sha256 alone would be 0.3.
         with told("read", path), self._told("write", key), unchanged(path), ThreadPoolExecutor(1, "sha256") as hasher:
             digest = hasher.submit(sha256_of, path)
+            told_of = _Told(on_bytes)
             with create_transfer_manager(self._client(), _TRANSFER) as manager:
-                manager.upload(str(path), self._bucket, full, subscribers=_subscribers(on_bytes)).result()
+                future = manager.upload(str(path), self._bucket, full, subscribers=[told_of])
+                if (error := told_of.wait()) is not None:
+                    future.cancel()
+                    raise error
+                future.result()
             return digest.result()
 
     def download(self, key: str, path: Path, on_bytes: OnBytes | None = None) -> str:
@@ -323,18 +329,32 @@ def _reopened(uri: str, retry_budget_s: float, probe_budget_s: float, create_way
     return store
 
 
-def _subscribers(on_bytes: OnBytes | None) -> list[BaseSubscriber]:
-    return [] if on_bytes is None else [_Told(on_bytes)]
-
-
 class _Told(BaseSubscriber):
-    """Passes on what boto3's transfer manager has sent; less than nothing when it sends a part again."""
+    """Passes on what boto3's transfer manager has sent; less than nothing when it sends a part again.
 
-    def __init__(self, on_bytes: OnBytes) -> None:
-        self._on_bytes = on_bytes
+    What `on_bytes` raises ends the upload, but not from inside of boto3, which would take it for a broken connection.
+    """
+
+    def __init__(self, on_bytes: OnBytes | None) -> None:
+        self._on_bytes, self._ended = on_bytes, threading.Event()
+        self.error: BaseException | None = None
 
     def on_progress(self, future: TransferFuture, bytes_transferred: int, **_: Any) -> None:
-        self._on_bytes(bytes_transferred)
+        if self._on_bytes is None or self.error is not None:
+            return
+        try:
+            self._on_bytes(bytes_transferred)
+        except BaseException as error:
+            self.error = error
+            self._ended.set()
+
+    def on_done(self, future: TransferFuture, **_: Any) -> None:
+        self._ended.set()
+
+    def wait(self) -> BaseException | None:
+        """Wait for the end; what `on_bytes` raised, if it did."""
+        self._ended.wait()
+        return self.error
 
 
 def _answer(error: ClientError) -> Answer:
