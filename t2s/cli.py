@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,11 +98,29 @@ def submit(
     overrides: Overrides = None,
     address: Address = None,
     detach: Annotated[bool, typer.Option("--detach", help="Print the submission id and end.")] = False,
+    kuberay: Annotated[
+        Path | None,
+        typer.Option(help="Run it as a RayJob on Kubernetes, as this overlay says.", metavar="k8s/overlays/NAME"),
+    ] = None,
+    print_only: Annotated[
+        bool, typer.Option("--print", help="With --kuberay: print the RayJob, create nothing.")
+    ] = False,
 ) -> None:
     """Run a job on a Ray cluster and follow its log; the exit code is the job's."""
     from t2s.cluster.submit import submit as submit_job
 
     _settings_of(job)
+    if kuberay is not None:
+        from t2s.cluster.kuberay import submit as submit_ray_job
+
+        words = overrides or []
+        show = _shows_logs()
+        code = submit_ray_job(
+            job, config, words, overlay=kuberay, print_only=print_only, detach=detach, show=show
+        )  # fmt: skip
+        raise typer.Exit(code)
+    if print_only:
+        raise SettingsError("--print: wanted --kuberay OVERLAY beside it, found none")
     raise typer.Exit(submit_job(job, config, overrides or [], address=address, detach=detach, show=_shows_logs()))
 
 

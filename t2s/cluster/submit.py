@@ -23,7 +23,7 @@ from t2s import process_env
 from t2s.cluster import job_api, sealed
 from t2s.cluster.packing import LEFT_OUT_AT_THE_TOP, pack
 from t2s.errors import ClusterError, SettingsError, Stopped, T2SError
-from t2s.settings import JOB_SETTINGS, PredictSettings, ray_token
+from t2s.settings import JOB_SETTINGS, PredictSettings, TrainSettings, ray_token
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -35,6 +35,8 @@ Show = Callable[[str], None]
 
 STOP_WAIT_S = 25
 """A stopped job has 20 s; Ray by itself kills it after 3."""
+
+_STOP_WAIT_VARIABLE = "RAY_JOB_STOP_WAIT_TIME_S"
 
 RECONNECT_S = 300.0
 POLL_S = 0.5
@@ -98,8 +100,9 @@ def submit(
                     "--",
                     *words,
                 ]
-            py_executable = settings.ray.py_executable if isinstance(settings, PredictSettings) else None
-            _submit(client, name, _entrypoint(py_executable, words), archive)
+            ray = settings.ray if isinstance(settings, PredictSettings | TrainSettings) else None
+            grace_s = settings.stop_grace_s + 5 if isinstance(settings, TrainSettings) else STOP_WAIT_S
+            _submit(client, name, _entrypoint(ray.py_executable if ray else None, words), archive, grace_s)
             show(f"submitted {name} ({size / 1e6:.1f} MB) to {url}; t2s logs {name}, t2s stop {name}\n")
     return 0 if detach else _follow(client, name, show)
 
@@ -136,12 +139,14 @@ def stop(submission_id: str, address: str | None = None, show: Show | None = Non
         if not client.stop_job(name):
             show(f"{name} does not run: {client.get_job_status(name)}\n")
             return
-        deadline = time.monotonic() + STOP_WAIT_S + 10
+        variables = (client.get_job_info(name).runtime_env or {}).get("env_vars", {})
+        patience_s = float(variables.get(_STOP_WAIT_VARIABLE, STOP_WAIT_S)) + 10
+        deadline = time.monotonic() + patience_s
         while not (status := client.get_job_status(name)).is_terminal():
             if time.monotonic() > deadline:
-                raise ClusterError(f"{name} has not ended {STOP_WAIT_S + 10} s after it was told to; it is {status}")
+                raise ClusterError(f"{name} has not ended {patience_s:g} s after it was told to; it is {status}")
             time.sleep(POLL_S)
-    show(f"{name}: {status}; complete shards are committed\n")
+    show(f"{name}: {status}; what is complete is kept\n")
     if not _OWN_NAME.fullmatch(name):
         show("it was not submitted by t2s: Ray gives such a job RAY_JOB_STOP_WAIT_TIME_S (3 s unless set) to end\n")
 
@@ -195,14 +200,14 @@ async def _tail(client: JobSubmissionClient, name: str, show: Show) -> None:
             await asyncio.sleep(2)
 
 
-def _submit(client: JobSubmissionClient, name: str, entrypoint: str, archive: Path) -> None:
+def _submit(client: JobSubmissionClient, name: str, entrypoint: str, archive: Path, stop_wait_s: float) -> None:
     client.submit_job(
         entrypoint=entrypoint,
         submission_id=name,
         runtime_env={
             "working_dir": str(archive),
             # Read by Ray's job supervisor, which has this environment too.
-            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S)},
+            "env_vars": {_STOP_WAIT_VARIABLE: f"{stop_wait_s:g}"},
         },
     )
 
