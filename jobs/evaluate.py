@@ -3,7 +3,7 @@
 Here:    t2s run evaluate configs/evaluate_sample.yaml
 Submit:  t2s submit evaluate configs/evaluate_sample.yaml --address http://127.0.0.1:8265
 Reads:   gold_uri, databases_uri, predictions_uri (default: {run_uri}/predictions.json)
-Writes:  {run_uri}/report.json, {run_uri}/evaluate/ (manifest, status)
+Writes:  {run_uri}/report.json, {run_uri}/report.html, {run_uri}/evaluate/ (turns, manifest, status)
 Exit:    0 done; 1 failed; 2 settings or input wrong; 3 stopped
 """
 
@@ -41,7 +41,7 @@ def main(settings: EvaluateSettings, stop: StopSignal) -> None:
             on_progress=record.advance,
         )
     print_report(report, stdout_console())
-    print(f"report: {settings.run_uri}/report.json")
+    print(f"report: {settings.run_uri}/report.html (for programs: report.json)")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Evaluate: predictions against gold SQL, both run in the sandbox, into `report.json` and `report.html`.
 
-    gold_uri           [{"db_list": ["购书平台"], "interaction": [{"question_id": "h83oa", "question": …, "query":
-    gold}, …]}] predictions_uri    [[{"question_id": "h83oa", "question": …, "db_id": "购书平台", "query": " select …"},
-    …], …]
+    gold_uri         [{"db_list": ["购书平台"], "interaction": [{"question_id": "h83oa", "question": …, "query": …}, …]}]
+    predictions_uri  [[{"question_id": "h83oa", "question": …, "db_id": "购书平台", "query": " select …"}, …], …]
 
 A prediction belongs to the question with its `question_id` and `db_id`; where it has no `db_id`, to the one question
 with its `question_id`. By position only in the text format, which has no keys. A question without a prediction counts
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from t2s.dataset import default_databases_uri, find_databases, read_interactions
+from t2s.dataset.location import split_uri
 from t2s.dataset.text_format import is_text_name, read_text_gold
 from t2s.errors import DatasetError
 from t2s.execution import Executed, Key, ScoredTurn, execute
@@ -104,7 +104,7 @@ def evaluate_run(
         limits=limits,
         on_progress=on_progress,
     )
-    _write(store, evaluation, _facts(gold_uri, predictions_uri, manifest))
+    _write(store, evaluation, _facts(run_uri, gold_uri, predictions_uri, manifest))
     return evaluation.report
 
 
@@ -285,14 +285,15 @@ def _write(store: Store, evaluation: Evaluation, facts: dict[str, str]) -> None:
     report, turns = evaluation
     lines = b"".join(turn.model_dump_json().encode() + b"\n" for turn in turns)
     store.write(TURNS_KEY, lines)
-    page = render_page(report, turns, title=facts["gold"], facts=facts)
+    page = render_page(report, turns, title=split_uri(facts["run"].rstrip("/")).name or facts["run"], facts=facts)
     store.write(PAGE_KEY, page.encode())
     store.write(REPORT_KEY, (report.model_dump_json(indent=1) + "\n").encode())  # last: who sees it sees all
 
 
-def _facts(gold_uri: str, predictions_uri: str, manifest: Manifest | None) -> dict[str, str]:
+def _facts(run_uri: str, gold_uri: str, predictions_uri: str, manifest: Manifest | None) -> dict[str, str]:
     """What the page says in its head, by label."""
     facts = {
+        "run": run_uri,
         "gold": gold_uri,
         "predictions": predictions_uri,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
