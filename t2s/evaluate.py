@@ -1,7 +1,7 @@
 """Evaluate: predictions against gold SQL, both run in the sandbox, into `report.json` and `report.html`.
 
-    gold_uri         [{"db_list": ["购书平台"], "interaction": [{"question_id": "h83oa", "question": …, "query": …}, …]}]
-    predictions_uri  [[{"question_id": "h83oa", "question": …, "db_id": "购书平台", "query": " select …"}, …], …]
+    gold_uri        [{"db_list": ["购书平台"], "interaction": [{"question_id": "h83oa", "question": …, "query": …}, …]}]
+    predictions_uri [[{"question_id": "h83oa", "question": …, "db_id": "购书平台", "query": " select …"}, …], …]
 
 A prediction belongs to the question with its `question_id` and `db_id`; where it has no `db_id`, to the one question
 with its `question_id`. By position only in the text format, which has no keys. A question without a prediction counts
