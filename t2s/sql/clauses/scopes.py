@@ -146,7 +146,8 @@ class Scope:
             if len(sources) > 1:
                 return plain(f"?{written(column)}")
             if sources:
-                return Place(level, scope, sources[0], column)
+                is_rowid = column in _ROWIDS and column not in (sources[0].columns or ())
+                return Place(level, scope, sources[0], "rowid" if is_rowid else column)
             if not qualifier and scope.aliases and column in scope.aliases:
                 return scope.aliases[column]
             scope, level = scope.parent, level + 1
