@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from t2s.sql.clauses.terms import ComparedValue, Term, Unreadable, compose, listed, masked, named, plain, written
+from t2s.sql.clauses.terms import ComparedValue, Term, Unreadable, compose, listed, masked, plain
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -218,10 +218,8 @@ class ConditionReader:
         left = self._expressions.read(node.this, scope)
         if node.args.get("query") is not None:
             return compose(f"{{}} {operator} {{}}", left, self._expressions.subquery(node.args["query"], scope, "set"))
-        if node.args.get("field") is not None:  # x IN table
-            if node.args["field"].key != "column":
-                raise Unreadable
-            return compose(f"{{}} {operator} {{}}", left, plain(written(named(node.args["field"].this)[0])))
+        if node.args.get("field") is not None:  # x IN function(…)
+            raise Unreadable
         return compose(f"{{}} {operator} ()", left)._replace(is_value=False)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from t2s.sql.clauses.pieces import unquoted
 from t2s.sql.clauses.scopes import TableNames
-from t2s.sql.clauses.sqlglot_reading import MAX_CHARACTERS, unquoted
+from t2s.sql.clauses.sqlglot_reading import MAX_CHARACTERS
 from t2s.sql.clauses.terms import ascii_lower
 from t2s.sql.tokens import Token, tokens
 

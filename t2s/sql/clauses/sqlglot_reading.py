@@ -11,7 +11,8 @@ SQL itself, but this, made of `t2s.sql.tokens`:
   `DOUBLE_QUOTED`, since SQLite takes it for a text where nothing has that name;
 - every function is `f_NAME`, so that sqlglot has no meaning of its own for it;
 - a type in CAST is its affinity (https://www.sqlite.org/datatype3.html, 3.1); a literal where only a name can stand
-  (`AS '别名'`, `FROM '表'`) is a name; `> =` is `>=`, as the official evaluator has it;
+  (`AS '别名'`, `FROM '表'`) is a name; `> =` is `>=`, as the official evaluator has it; `IN 表` is `IN (SELECT * FROM
+  表)`;
 - the first statement alone, as in the official evaluator's default mode; comments go.
 
 Hostile SQL costs little: its length and depth are limited before sqlglot sees it, and what sqlglot raises is None.
@@ -23,17 +24,15 @@ import logging
 import re
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from t2s.sql.tokens import Token, tokens
+from t2s.sql.clauses.pieces import MAX_DEPTH, NotRead, Piece, cut, unquoted
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 # The longest gold of Spider, SParC and CHASE has under 1,000 characters; 20,000 take 0.1 s at worst.
 MAX_CHARACTERS = 20_000
-# Brackets and CASEs in each other. Gold has at most 6; sqlglot's parser needs about 12 stack frames for each.
-MAX_DEPTH = 30
 DOUBLE_QUOTED = "\x01"
 FUNCTION_PREFIX = "f_"
 
@@ -46,7 +45,6 @@ _HARD = frozenset(
     """.split()
 )
 _FRAME = frozenset("unbounded preceding following current row exclude no others ties".split())
-_SIGNS = frozenset("()+-*/%|&<>=!~,.;?:@$")
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE]\d*)?")
 # What may not follow a comma or SELECT, where sqlglot forgives it.
 _AFTER_ITEMS = frozenset("from where group having order limit union intersect except".split())
@@ -60,35 +58,13 @@ these now and then; or its tree has a form that no query of SQLite's has."""
 _QUERIES = frozenset(("select", "union", "intersect", "except", "values"))
 
 
-class _NotRead(Exception):
-    """The SQL is no query of SQLite's."""
-
-
-class _Piece(NamedTuple):
-    """A token that counts: no blank, no comment.
-
-    Attributes:
-        kind: As in `Token`.
-        text: As in `Token`.
-        word: In lower case, "" if it is no bare word.
-        glued: Whether it touches the piece before it.
-        pair: For a bracket, the position of the other one.
-    """
-
-    kind: str
-    text: str
-    word: str
-    glued: bool
-    pair: int = -1
-
-
 def parse_sqlite(sql: str) -> exp.Expr | None:
     """Parse a query; None if SQLite would not take it, or it passes the limits. Never raises."""
     if len(sql) > MAX_CHARACTERS or "\x00" in sql or DOUBLE_QUOTED in sql:
         return None
     try:
         text = rewrite(sql)
-    except _NotRead:
+    except NotRead:
         return None
     sqlglot = _sqlglot()
     try:
@@ -109,64 +85,14 @@ def _sqlglot() -> ModuleType:
 
 
 def rewrite(sql: str) -> str:
-    """The first statement as sqlglot gets it; raises `_NotRead`."""
-    return " ".join(_Rewriting(list(_pieces(sql))).texts())
-
-
-def unquoted(text: str) -> str:
-    """The name in "…", `…` or […], or the text in '…'."""
-    return text[1:-1].replace(text[0] * 2, text[0]) if text[0] != "[" else text[1:-1]
-
-
-def _pieces(sql: str) -> list[_Piece]:
-    pieces: list[_Piece] = []
-    opened: list[int] = []
-    glued = False
-    for token in tokens(sql):
-        if token.kind in ("space", "comment"):
-            if token.text[0] == "#":
-                raise _NotRead  # a comment to MySQL alone
-            glued = False
-            continue
-        if token.kind == "end" or not token.closed:
-            raise _NotRead
-        for piece in _split_sign(token, glued):
-            pair = -1
-            if piece.text == "(" and piece.kind == "sign":
-                opened.append(len(pieces))
-                if len(opened) > MAX_DEPTH:
-                    raise _NotRead
-            elif piece.text == ")" and piece.kind == "sign":
-                if not opened:
-                    raise _NotRead
-                pair = opened.pop()
-                pieces[pair] = pieces[pair]._replace(pair=len(pieces))
-            elif piece.text == ";" and piece.kind == "sign":
-                if pieces:
-                    if opened:
-                        raise _NotRead
-                    return pieces
-                continue
-            pieces.append(piece._replace(pair=pair))
-        glued = True
-    if opened or not pieces:
-        raise _NotRead
-    return pieces
-
-
-def _split_sign(token: Token, glued: bool) -> list[_Piece]:
-    """Full-width signs can stand for two signs (`≥`)."""
-    if token.kind == "sign":
-        if not set(token.text) <= _SIGNS:
-            raise _NotRead
-        return [_Piece("sign", sign, "", glued or index > 0) for index, sign in enumerate(token.text)]
-    return [_Piece(token.kind, token.text, token.text.lower() if token.kind == "word" else "", glued)]
+    """The first statement as sqlglot gets it; raises `NotRead`."""
+    return " ".join(_Rewriting(cut(sql)).texts())
 
 
 class _Rewriting:
     """One pass over the pieces of a statement."""
 
-    def __init__(self, pieces: list[_Piece]) -> None:
+    def __init__(self, pieces: list[Piece]) -> None:
         self._pieces = pieces
         self._num_cases = 0
         self._frame_ends_at = -1
@@ -181,7 +107,7 @@ class _Rewriting:
         out: list[str] = []
         index = 0
         if pieces[0].word not in ("select", "with", "values"):
-            raise _NotRead
+            raise NotRead
         while index < len(pieces):
             piece = pieces[index]
             text, num_pieces = self._rewritten(piece, index)
@@ -191,7 +117,7 @@ class _Rewriting:
                 out.append(text)
             index += num_pieces
         if self._num_cases or not self._after_operand:
-            raise _NotRead
+            raise NotRead
         return out
 
     def _word(self, index: int) -> str:
@@ -219,7 +145,7 @@ class _Rewriting:
             )
         )
 
-    def _rewritten(self, piece: _Piece, index: int) -> tuple[str, int]:
+    def _rewritten(self, piece: Piece, index: int) -> tuple[str, int]:
         """The piece for sqlglot, and how many pieces it stands for."""
         match piece.kind:
             case "literal":
@@ -233,7 +159,7 @@ class _Rewriting:
                 return _quoted(unquoted(piece.text) + (DOUBLE_QUOTED if piece.text[0] == '"' else "")), 1
             case "number":
                 if not _NUMBER.fullmatch(piece.text):
-                    raise _NotRead
+                    raise NotRead
                 self._after_operand = True
                 return piece.text, 1
             case "sign":
@@ -242,17 +168,17 @@ class _Rewriting:
                 return piece.text, 1
         return self._rewritten_word(piece, index)
 
-    def _check_sign(self, piece: _Piece, index: int) -> None:
+    def _check_sign(self, piece: Piece, index: int) -> None:
         """Refuse what sqlglot forgives, and keep count of brackets."""
         after = self._word(index + 1)
         if piece.text == "," and (not self._after_operand or after in _AFTER_ITEMS or self._sign(index + 1) == ")"):
-            raise _NotRead
+            raise NotRead
         if piece.text == ")" and not self._after_operand and self._sign(index - 1) != "(":
-            raise _NotRead
+            raise NotRead
         if piece.text == "*" and self._sign(index - 1) == "(" and self._word(index - 2) in ("", *_HARD):
-            raise _NotRead
+            raise NotRead
         if piece.text == ":" and self._sign(index + 1) == ":":
-            raise _NotRead
+            raise NotRead
         if piece.text == "(":
             self._clauses.append(0)
         elif piece.text == ")":
@@ -263,7 +189,7 @@ class _Rewriting:
     def _is_column(self, index: int) -> bool:
         return self._sign(index - 1) == "."
 
-    def _rewritten_word(self, piece: _Piece, index: int) -> tuple[str, int]:
+    def _rewritten_word(self, piece: Piece, index: int) -> tuple[str, int]:
         word, before, after = piece.word, self._word(index - 1), self._word(index + 1)
         opens = self._sign(index + 1) == "("
         if word == "x" and index + 1 < len(self._pieces):
@@ -277,7 +203,7 @@ class _Rewriting:
         self._after_operand = not is_function
         if is_function:
             if not piece.text.isidentifier():
-                raise _NotRead
+                raise NotRead
             return FUNCTION_PREFIX + word, 1
         return _quoted(piece.text), 1
 
@@ -324,11 +250,22 @@ class _Rewriting:
         self._check_order(word, index)
         self._after_operand = word in _ENDS or word.startswith("current_")
         if word == "select" and (after in _AFTER_ITEMS or index + 1 == len(self._pieces)):
-            raise _NotRead
+            raise NotRead
+        if word == "on" and self._word(index - 1) == "distinct":
+            raise NotRead
+        if word == "not" and after == "indexed":
+            self._after_operand = True
+            return "", 2
+        if word == "in" and (num_pieces := self._num_pieces_of_table(index + 1)):
+            self._after_operand = True
+            table = " . ".join(
+                self._rewritten(self._pieces[at], at)[0] for at in range(index + 1, index + 1 + num_pieces, 2)
+            )
+            return f"in ( select * from {table} )", 1 + num_pieces
         if word == "case":
             self._num_cases += 1
             if self._num_cases > MAX_DEPTH:
-                raise _NotRead
+                raise NotRead
         elif word == "end":
             self._num_cases -= 1
         elif word in ("rows", "range", "groups"):
@@ -344,17 +281,28 @@ class _Rewriting:
             return f"as {affinity(declared)}", end - index
         return word, 1
 
+    def _num_pieces_of_table(self, index: int) -> int:
+        """Of the table in `x IN table`; 0 where a bracket stands there."""
+
+        def is_name(at: int) -> bool:
+            piece = self._pieces[at] if at < len(self._pieces) else None
+            return piece is not None and (piece.kind == "name" or (piece.kind == "word" and piece.word not in _HARD))
+
+        if not is_name(index):
+            return 0
+        return 3 if self._sign(index + 1) == "." and is_name(index + 2) else 1
+
     def _check_order(self, word: str, index: int) -> None:
         """Refuse clauses in an order, or at places, that SQLite does not take."""
         is_operator = word in ("union", "intersect", "except")
         if word == "join" and self._clauses[-1] > _CLAUSES["from"]:
-            raise _NotRead
+            raise NotRead
         if not is_operator and (word not in _CLAUSES or self._word(index - 1) == "distinct"):  # IS DISTINCT FROM
             return
         if not self._after_operand and self._sign(index - 1) != "(":
-            raise _NotRead
+            raise NotRead
         if self._clauses[-1] >= (_CLAUSES["order"] if is_operator else _CLAUSES[word]):
-            raise _NotRead
+            raise NotRead
         self._clauses[-1] = 0 if is_operator else _CLAUSES[word]
 
     def _names_a_cte(self, index: int) -> bool:
