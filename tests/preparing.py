@@ -11,13 +11,22 @@ import pytest
 
 from t2s.predict import predict, run_shards_local
 from t2s.predict_config import PredictConfig
+from t2s.prediction import Measurement
 from t2s.prepare import Outcome, prepare
 from t2s.prepare_config import PrepareConfig
 from t2s.storage import open_store
-from tests.test_predict import Counter, Switch
 from tests.training.byte_tokenizer import write_byte_tokenizer
 
 Entries = list[dict[str, Any]]
+
+
+class Never:
+    """A stop that nobody asks for."""
+
+    requested = False
+
+    def add_callback(self, loop: object, callback: object) -> None:
+        """Nothing will come."""
 
 
 class Watch:
@@ -31,6 +40,9 @@ class Watch:
 
     def begin(self, total_turns: int, done_turns: int) -> None:
         self.begun = (total_turns, done_turns)
+
+    def turn(self, measurement: Measurement) -> None:
+        """Predict's way of telling."""
 
     def advance(self, done_turns: int, total_turns: int) -> None:
         self.done = done_turns
@@ -84,7 +96,7 @@ def predicted(dataset: Path, run_uri: str) -> PredictConfig:
             "engine": {"kind": "scripted"},
         }
     )
-    predict(settings, run_shards_local, Switch(), Counter())
+    predict(settings, run_shards_local, Never(), Watch())
     return settings
 
 

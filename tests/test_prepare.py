@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from t2s.dataset import read_interactions
 from t2s.errors import DatasetError, PlanMismatch, SettingsError
 from t2s.prompt import PromptConfig, PromptTemplate
 from t2s.storage import open_store
 from t2s.training.prepared import read_prepared
-from tests.preparing import Watch, config, lines, objects, rewrite, run
+from tests.preparing import Entries, Watch, config, lines, objects, rewrite, run
 from tests.servers import S3Server
 from tests.small_dataset import write_dataset
 
@@ -151,6 +152,21 @@ def test_one_entry_over_two_databases_is_one_entry_again_in_one_part(dataset: Pa
     parts = [{db_id for entry in entries for db_id in entry["db_list"]} & {"城市5", "城市6"} for entries in both]
     assert sorted(map(len, parts)) == [0, 2]
     assert ["城市5", "城市6"] in [entry["db_list"] for entries in both for entry in entries]
+
+
+def test_other_layouts_come_out_in_the_users_layout_with_their_generated_ids(dataset: Path) -> None:
+    def as_chase(entries: Entries) -> None:
+        for entry in entries:
+            [entry["database_id"]] = entry.pop("db_list")
+            for turn in entry["interaction"]:
+                turn["utterance"] = turn.pop("question")
+                del turn["question_id"]
+
+    rewrite(dataset, as_chase)
+    settings = config(dataset, split={"test_fraction": 0})
+    run(settings)
+    assert read_interactions(settings.output_uri) == read_interactions(str(dataset))
+    assert read_interactions(settings.output_uri)[3].turns[1].question_id == "data-3-1"
 
 
 @pytest.mark.parametrize("history", ["gold", "none"])

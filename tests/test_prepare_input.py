@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from t2s.dataset import read_interactions
-from t2s.errors import DatasetError, InputError, ModelError, SettingsError
+from t2s.errors import DatasetError, InputError, ModelError, PlanMismatch, SettingsError
 from tests.preparing import Entries, config, lines, model, objects, predicted, rewrite, run
 from tests.small_dataset import write_dataset
 
@@ -111,9 +111,24 @@ def test_predictions_that_lack_a_question_are_refused(dataset: Path) -> None:
     settings = config(dataset, example_form="turn", history="predicted", predictions_uri=str(root / "some.json"))
     with pytest.raises(DatasetError, match=r"some\.json: wanted a prediction for each of the 56 turns.*none for 28"):
         run(settings)
-    # The last turn of an interaction is nobody's history.
-    (root / "most.json").write_text(json.dumps([one[:-1] for one in answers], ensure_ascii=False), encoding="utf-8")
-    run(config(dataset, example_form="turn", history="predicted", predictions_uri=str(root / "most.json")))
+
+
+def test_other_predictions_are_other_settings_but_the_last_turn_of_an_interaction_is_nobodys_history(
+    dataset: Path,
+) -> None:
+    root = dataset.parent.parent
+    predicted(dataset, str(root / "run"))
+    answers = json.loads((root / "run" / "predictions.json").read_text(encoding="utf-8"))
+
+    def run_with(changed: object) -> None:
+        (root / "some.json").write_text(json.dumps(changed, ensure_ascii=False), encoding="utf-8")
+        run(config(dataset, example_form="turn", history="predicted", predictions_uri=str(root / "some.json")))
+
+    run_with(answers)
+    run_with([one[:-1] for one in answers])
+    answers[7][0]["query"] = "SELECT 7"
+    with pytest.raises(PlanMismatch, match="different: predictions"):
+        run_with(answers)
 
 
 def without_gold(entries: Entries) -> None:

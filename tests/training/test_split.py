@@ -61,6 +61,7 @@ def test_the_split_is_this_one_on_every_machine_and_version() -> None:
 @pytest.mark.parametrize("by", ["db_id", "interaction"])
 def test_the_order_of_the_file_does_not_matter(by: str) -> None:
     interactions = some({"甲": 7, "乙": 3, "丙": 12, "丁": 5, "戊": 9})
+    interactions += [interaction(db_id, (f"q{number}", "哪个？")) for number in range(20) for db_id in ("甲", "乙")]
     wanted = dict(zip((one.interaction_id for one in interactions), split(interactions, by=by).is_test, strict=True))
     random.Random(3).shuffle(interactions)
     found = split(interactions, by=by)
