@@ -268,6 +268,9 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         if wanted and ranges:
             start, status = int(wanted.removeprefix("bytes=").split("-")[0]), 206
+        if self.command == "GET":
+            self.server_hub.troubles.asked.append((name, start))
+        if status == 206:
             if start >= len(data):
                 self._start(416, {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"})
                 self._log(kind, name, 416, start, 0)

@@ -58,6 +58,8 @@ class Troubles:
         self._lock = threading.Lock()
         self._left: list[tuple[Trouble, int]] = []
         self.log: list[Served] = []
+        self.asked: list[tuple[str, int]] = []
+        """Files whose bytes were asked for, and from which byte on, in order; also where nothing was sent then."""
 
     def add(self, trouble: Trouble, times: int = 1) -> None:
         """Let the next `times` matching answers go wrong; -1: all of them."""

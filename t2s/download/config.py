@@ -57,7 +57,7 @@ class DownloadRayConfig(BaseModel):
 
     address: str | None = None
     wait_for_resources_s: float = Field(600.0, ge=0)
-    resource: str = "t2s_download"
+    resource: str = "t2s_base"
     py_executable: str | None = None
 
 

@@ -5,7 +5,8 @@ What the client does, as installed (huggingface_hub 1.33.0; read in its source):
   files; other files have git's own digest, which can be held against as well;
 - `hf_hub_download` starts a file anew in every process, since its temporary name is random and is deleted on failure:
   5 GB would come again after a kill. `http_get`, which it uses, takes up a file where it stopped, and so does this;
-- `http_get` hands out 10 MB at a time, so that a line that breaks every few seconds would never get on: 1 MB here;
+- `http_get` waits for 10 MB before it writes any, so that a line that breaks every few seconds would never get on:
+  here it writes what comes; it sleeps for as long as a 429's Retry-After says, were it a day: here only ours do;
 - a stored login is used when no token is given: `token=False` says that there is none;
 - lists are asked for without any time-out, and warnings hold signed addresses: the first gets one, the second go.
 No telemetry is sent by these calls; HF_HUB_DISABLE_TELEMETRY takes details out of the user agent.
@@ -28,7 +29,6 @@ from t2s.errors import AccessRefused, MissingExtra, ObjectMissing, StorageError
 from t2s.storage.os_errors import told
 from t2s.storage.ranges import OnBytes
 
-_BLOCK_BYTES = 1 << 20
 _ANSWER_S = 60.0
 
 
@@ -89,10 +89,14 @@ class HuggingFaceOrigin:
                         headers=headers,
                         expected_size=file.size,
                         displayed_filename=file.name,
+                        _nb_retries=0,
                         tqdm_class=functools.partial(tqdm, disable=True),  # type: ignore[arg-type]
                     )
             os.replace(partial, path)
         return path
+
+    def close(self) -> None:
+        """Nothing: the connections are the whole process's, and its package closes them at the end."""
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -128,9 +132,8 @@ class HuggingFaceOrigin:
             if urlsplit(str(answer.url)).netloc != self._host:
                 return Unsettled(f"the signed address of the file is refused ({status})", retry_after_s)
             return self._refused(at)
-        if status in (408, 416, 425, 429) or status >= 500:
-            asks = "it asks to come less often (429)" if status == 429 else f"it answers {status}"
-            return Unsettled(asks, retry_after_s)
+        if status in (416, 425) or status >= 500:
+            return Unsettled(f"it answers {status}", retry_after_s)
         return StorageError(f"{at}: {self._host} refuses ({status})")
 
     def _missing(self, at: str) -> ObjectMissing:
@@ -176,11 +179,21 @@ def _licence(facts: Any) -> str | None:
     return tags[0].partition(":")[2] if tags else None
 
 
+def _do_not_sleep(answer: Any) -> None:
+    """Come before the client's own sleep: called for every answer."""
+    if answer.status_code in (408, 429):
+        after = answer.headers.get("Retry-After", "")
+        asks = "it asks to come less often (429)" if answer.status_code == 429 else "it answers 408"
+        raise Unsettled(asks, float(after) if after.isdecimal() else None)
+
+
+@functools.cache  # a new factory closes the connections of the old one, under whoever uses them
 def _tame() -> None:
     import httpx
     from huggingface_hub import constants, set_client_factory
 
-    constants.DOWNLOAD_CHUNK_SIZE = _BLOCK_BYTES
-    set_client_factory(lambda: httpx.Client(follow_redirects=True, timeout=_ANSWER_S))
+    constants.DOWNLOAD_CHUNK_SIZE = None  # type: ignore[assignment]
+    hooks = {"response": [_do_not_sleep]}
+    set_client_factory(lambda: httpx.Client(event_hooks=hooks, follow_redirects=True, timeout=_ANSWER_S))
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every address at INFO

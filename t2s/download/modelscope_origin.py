@@ -5,7 +5,7 @@ What the client does, as installed (modelscope 1.40.2, modelscope_hub 0.5.1; rea
   last; what a branch stands for is in `LatestCommitter` of the answer, often as a short id only, and dropped by the
   client: that one request is made here, through the client's own transport;
 - a download goes into `<file>.incomplete`, is taken up again by a ranged request, hashed on the way and held against
-  size and sha256 (three tries), five retries with pauses of 0, 2, 4, 8, 16 s or as long as Retry-After says;
+  size and sha256 (three tries); its five retries, half a minute without a word, are switched off: ours say what for;
 - it keeps a random id, sent with every request, below `~/.modelscope`, takes a stored login from there, and writes
   locks below `~/.cache/modelscope`: here all of that is in the download's own folder, and the token is the given one;
 - it prints bars and logs to standard error by handlers of its own: both are taken away, since its lines hold signed
@@ -31,6 +31,7 @@ from t2s.errors import AccessRefused, DigestMismatch, MissingExtra, ObjectMissin
 from t2s.storage.os_errors import told
 from t2s.storage.ranges import OnBytes
 
+_LIST_S = 600.0  # a list of a hundred thousand files takes a minute
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -58,8 +59,12 @@ class ModelScopeOrigin:
 
     def listing(self) -> Listing:
         """What the branch, tag or commit has now; `Unsettled` when somebody commits at this very moment."""
+        from modelscope_hub._download_control import _DownloadControl
+
         client, repo, kind = self._api.legacy, self._source.path, self._source.kind
-        with self._told("its list of files"):
+        # Under a control the client waits for nothing by itself, and for no answer longer than this.
+        control = _DownloadControl(total_timeout=_LIST_S)
+        with self._told("its list of files"), control, client.read_context(control):
             facts = client.get_repo_info(repo, kind)
             before = self._latest_commit()
             found = client.list_repo_files(repo, kind, revision=self._source.revision)
@@ -105,7 +110,7 @@ class ModelScopeOrigin:
                     return
                 on_bytes(size)
 
-        with self._told(file.name), told("write", folder / file.name):
+        with told("write", folder / file.name), self._told(file.name):  # in this order: its errors are OSErrors too
             path = self._api.downloader.download_file(
                 self._source.path,
                 self._source.kind,
@@ -119,6 +124,11 @@ class ModelScopeOrigin:
                 _cancel_event=cancelled,
             )
         return Path(path)
+
+    def close(self) -> None:
+        """Give connections back."""
+        for own in (self._api.legacy._session, self._api.legacy._read_session):
+            own.close()
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -178,10 +188,13 @@ def _file(entry: dict[str, Any], revision: str) -> RemoteFile:
 
 
 def _silence() -> None:
-    from modelscope_hub import _download
+    from modelscope_hub import _download, _legacy_api
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     _download.tqdm = functools.partial(tqdm, disable=True)  # type: ignore[attr-defined]
+    # Who tries again is `Fetcher`: for as long as the user wants, and with a line that says what for.
+    _download.DOWNLOAD_RETRY_TIMES = 0  # type: ignore[attr-defined]
+    _legacy_api.REPO_TREE_PAGE_MAX_ATTEMPTS = 1  # type: ignore[attr-defined]
     own = logging.getLogger("modelscope_hub")
     own.handlers.clear()
     own.addHandler(logging.NullHandler())

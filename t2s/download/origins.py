@@ -78,6 +78,9 @@ class Origin(Protocol):
             cancelled: Ends it, as soon as the client can.
         """
 
+    def close(self) -> None:
+        """Give connections back."""
+
 
 class Unsettled(Exception):
     """It did not work, but the same may work a little later.

@@ -53,6 +53,9 @@ class PackageOrigin:
         on_bytes(file.size)
         return self._converted / file.name
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def _make(self) -> None:
         if self._predict_python is None or importlib.util.find_spec("gguf") is not None:
             ensure_sample_model(self._work, self._wheel_root)

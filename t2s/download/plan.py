@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,11 @@ def _show(
 ) -> None:
     from rich.table import Table
 
-    origin = open_origin(source, access, work, Path(config.cache_dir))
-    try:
-        listing = origin.listing()
-    except Unsettled as reason:
-        raise StorageError(f"{source.text}: its list of files does not come, {reason}") from reason
+    with closing(open_origin(source, access, work, Path(config.cache_dir))) as origin:
+        try:
+            listing = origin.listing()
+        except Unsettled as reason:
+            raise StorageError(f"{source.text}: its list of files does not come, {reason}") from reason
     is_hub = source.scheme in ("modelscope", "hf")
     chosen = select(source.text, listing.files, source.kind, one, is_hub=is_hub)
     target = Target(place_of(config, source, one, listing.name, listing.revision), work)

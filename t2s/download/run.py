@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -135,14 +136,14 @@ class _Job:
             if published is not None and one.include is None:
                 return self._nothing_to_do(source, place.folder_uri, published)
         work = self._staging / f"client-{hashlib.sha256(source.text.encode()).hexdigest()[:20]}"
-        origin = open_origin(source, self._access, work, self._cache_dir, self._predict_python)
-        for _ in range(_MAX_TRIES):
-            listing = self._listing(source, origin)
-            found = self._bring_listed(source, one, origin, listing)
-            if found is not None:
-                shutil.rmtree(work, ignore_errors=True)
-                return found
-            logger.warning("%s: its list of files changed meanwhile, looking again", source.text)
+        with closing(open_origin(source, self._access, work, self._cache_dir, self._predict_python)) as origin:
+            for _ in range(_MAX_TRIES):
+                listing = self._listing(source, origin)
+                found = self._bring_listed(source, one, origin, listing)
+                if found is not None:
+                    shutil.rmtree(work, ignore_errors=True)
+                    return found
+                logger.warning("%s: its list of files changed meanwhile, looking again", source.text)
         raise _changing(source)
 
     def _nothing_to_do(self, source: Source, uri: str, published: Published) -> Downloaded:

@@ -76,6 +76,9 @@ class FolderOrigin:
         on_bytes(file.size)
         return self._store.path(file.name)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 class ObjectsOrigin:
     """Objects below a prefix of object storage.
@@ -116,6 +119,9 @@ class ObjectsOrigin:
         if file.sha256:
             check_digest(self._store.uri, file.name, digest, file.sha256)
         return path
+
+    def close(self) -> None:
+        """Nothing is open that its store does not keep."""
 
 
 class _Manifest:

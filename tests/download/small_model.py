@@ -27,7 +27,8 @@ def safetensors(tensors: Mapping[str, tuple[int, ...]], dtype: str = "BF16", see
 
 def small_model(num_shards: int = 2, values: int = 60_000, seed: int = 0) -> dict[str, bytes]:
     """Files of a model by name; each shard holds one tensor of so many BF16 values, and one of ten."""
-    weight_map, files = {}, {}
+    weight_map: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     for number in range(1, num_shards + 1):
         shard = f"model-{number:05}-of-{num_shards:05}.safetensors"
         tensors = {f"layers.{number}.weight": (values // 10, 10), f"layers.{number}.bias": (10,)}
