@@ -34,7 +34,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Job = Annotated[str, typer.Argument(help="What to do: predict, evaluate.", metavar="JOB")]
+Job = Annotated[
+    str, typer.Argument(help="One of download, prepare, train, predict, evaluate, pipeline.", metavar="JOB")
+]
 Config = Annotated[
     str, typer.Argument(help="A YAML file; configs/ holds some, each says how it is run.", metavar="CONFIG")
 ]
@@ -178,6 +180,18 @@ def compare(
         print(comparison.model_dump_json(indent=1))
     else:
         print_comparison(comparison, stdout_console(), show_all=show_all)
+
+
+@app.command(epilog="Example: t2s models s3://team/models")
+def models(
+    models_uri: Annotated[str, typer.Argument(help="Where download put them: a path or s3://…", metavar="MODELS_URI")],
+) -> None:
+    """List the models that a store has: revision, size, what it is, when it was verified."""
+    from t2s.models import find_models, print_models
+    from t2s.storage import open_store
+
+    store = open_store(models_uri)
+    print_models(store.uri, find_models(store))
 
 
 @app.command(

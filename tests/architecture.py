@@ -19,7 +19,8 @@ LAYERS = [
     {"interaction", "schema", "prediction", "verdict", "manifest", "shard", "storage"},
     {"dataset", "prompt", "prompts", "sql", "engine", "metrics", "model_folder", "sample_model"},
     {"training", "report", "download", "prepare", "evaluate", "evaluate_config"}
-    | {"predicted_turns", "execution", "text_scores", "scores", "compare"}
+    | {"predicted_turns", "execution", "text_scores", "scores", "compare", "models"}
+    | {"prepare_config", "plan_claim", "pipeline_config"}
     | {
         "predict",
         "predict_config",
@@ -33,6 +34,7 @@ LAYERS = [
         "progress",
     },
     {"cluster", "settings", "setting_keys", "layers", "job", "environments", "run_record", "run_status", "cli"}
+    | {"pipeline"}
     | {"doctor", "doctor_check", "doctor_ray", "models"},
 ]
 # An engine sees messages and returns text: of its own layer and the records it knows nothing.
@@ -54,7 +56,13 @@ OWNERS = {
 }
 
 MAX_LINES, MAX_JOB_LINES = 400, 59
-READS_ENVIRONMENT = {"t2s/settings/base.py", "t2s/settings/download.py", "t2s/process_env.py", "t2s/engine/lifeline.py"}
+READS_ENVIRONMENT = {
+    "t2s/settings/base.py",
+    "t2s/settings/download.py",
+    "t2s/settings/download.py",
+    "t2s/process_env.py",
+    "t2s/engine/lifeline.py",
+}
 PRINTS = {"t2s/cli.py", "t2s/job.py"}
 # Where an exception of any kind ends: whoever adds a line says why it may.
 CATCHES_ALL = {

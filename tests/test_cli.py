@@ -82,7 +82,8 @@ def test_the_settings_in_an_example_load(command: str, monkeypatch: pytest.Monke
 def test_an_unknown_job_is_refused_with_the_near_one() -> None:
     found = t2s("run", "predcit", "configs/predict_sample.yaml")
     assert found.returncode == 2
-    assert found.stderr == "error: wanted one of the jobs predict, evaluate, found predcit; did you mean predict?\n"
+    jobs = ", ".join(JOB_SETTINGS)
+    assert found.stderr == f"error: wanted one of the jobs {jobs}, found predcit; did you mean predict?\n"
 
 
 def test_wrong_settings_end_with_2_before_anything_starts() -> None:

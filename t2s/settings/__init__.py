@@ -9,19 +9,28 @@
 from __future__ import annotations
 
 from t2s.settings.base import PREFIX, JobSettings, peek, ray_token, secret_values, variables_set
+from t2s.settings.download import DownloadSettings
 from t2s.settings.jobs import EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
 from t2s.settings.prepare import PrepareSettings
 from t2s.settings.train import TrainSettings
 
 JOB_SETTINGS: dict[str, type[JobSettings]] = {
     settings_class.job: settings_class
-    for settings_class in (PrepareSettings, TrainSettings, PredictSettings, EvaluateSettings, PipelineSettings)
+    for settings_class in (
+        DownloadSettings,
+        PrepareSettings,
+        TrainSettings,
+        PredictSettings,
+        EvaluateSettings,
+        PipelineSettings,
+    )
 }
 """Every job that takes settings, by name."""
 
 __all__ = [
     "JOB_SETTINGS",
     "PREFIX",
+    "DownloadSettings",
     "EvaluateSettings",
     "JobSettings",
     "PipelineSettings",
