@@ -53,11 +53,12 @@ from functools import lru_cache
 from threading import Lock
 
 from t2s.schema import Schema
+from t2s.sql.clauses.pieces import Unreadable
 from t2s.sql.clauses.queries import QueryReader
 from t2s.sql.clauses.quoted import quoted_by_tokens
 from t2s.sql.clauses.scopes import schema_names
 from t2s.sql.clauses.sqlglot_reading import FAILURES, parse_sqlite
-from t2s.sql.clauses.terms import Clauses, ComparedValue, Selected, Term, Unreadable
+from t2s.sql.clauses.terms import Clauses, ComparedValue, Selected, Term
 
 __all__ = ["ClauseReader", "Clauses", "ComparedValue", "Selected", "Term", "clause_reader", "read_clauses"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from t2s.sql.clauses.terms import ComparedValue, Term, Unreadable, compose, listed, masked, plain
+from t2s.sql.clauses.pieces import Unreadable
+from t2s.sql.clauses.terms import ComparedValue, Term, compose, listed, masked, plain
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -141,6 +142,8 @@ class ConditionReader:
         self._note_value(right_node, left, other_node=left_node)
         if (left.is_value, left) > (right.is_value, right):
             left, right, operator = right, left, _FLIPPED.get(operator, operator)
+        elif left == right:  # x < x
+            operator = min(operator, _FLIPPED.get(operator, operator))
         return operator, left, right
 
     def _compared(self, operator: str, left: Term, right: Term, scope: Scope) -> Term:

@@ -8,9 +8,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from t2s.sql.clauses.conditions import CONDITION_KEYS, Comparison, ConditionReader, split
+from t2s.sql.clauses.pieces import Unreadable
 from t2s.sql.clauses.scopes import Ctes, Place, QueryResult, Scope
 from t2s.sql.clauses.sqlglot_reading import DOUBLE_QUOTED, FUNCTION_PREFIX
-from t2s.sql.clauses.terms import Term, Unreadable, ascii_lower, compose, listed, named, plain, value, written
+from t2s.sql.clauses.terms import Term, ascii_lower, compose, listed, named, plain, value, written
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from t2s.sql.clauses.conditions import Comparison, Condition, split
 from t2s.sql.clauses.expressions import ExpressionReader, QueryRead
+from t2s.sql.clauses.pieces import Unreadable
 from t2s.sql.clauses.scopes import Place, QueryResult, Scope, Source, TableNames, function_source
 from t2s.sql.clauses.sqlglot_reading import FUNCTION_PREFIX
-from t2s.sql.clauses.terms import Term, Unreadable, ascii_lower, compose, listed, named, plain, shortened, written
+from t2s.sql.clauses.terms import Term, ascii_lower, compose, listed, named, plain, shortened, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

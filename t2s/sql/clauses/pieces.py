@@ -11,8 +11,8 @@ MAX_DEPTH = 30
 _SIGNS = frozenset("()+-*/%|&<>=!~,.;?:@$")
 
 
-class NotRead(Exception):
-    """The SQL is no query of SQLite's."""
+class Unreadable(Exception):
+    """The query is none that SQLite would run, or beyond the limits."""
 
 
 class Piece(NamedTuple):
@@ -34,39 +34,39 @@ class Piece(NamedTuple):
 
 
 def cut(sql: str) -> list[Piece]:
-    """Cut the first statement into pieces; raises `NotRead` for what SQLite would not, or what is too deep."""
+    """Cut the first statement into pieces; raises `Unreadable` for what SQLite would not, or what is too deep."""
     pieces: list[Piece] = []
     opened: list[int] = []
     glued = False
     for token in tokens(sql):
         if token.kind in ("space", "comment"):
             if token.text[0] == "#":
-                raise NotRead  # a comment to MySQL alone
+                raise Unreadable  # a comment to MySQL alone
             glued = False
             continue
         if token.kind == "end" or not token.closed:
-            raise NotRead
+            raise Unreadable
         for piece in _signs(token, glued):
             pair = -1
             if piece.text == "(" and piece.kind == "sign":
                 opened.append(len(pieces))
                 if len(opened) > MAX_DEPTH:
-                    raise NotRead
+                    raise Unreadable
             elif piece.text == ")" and piece.kind == "sign":
                 if not opened:
-                    raise NotRead
+                    raise Unreadable
                 pair = opened.pop()
                 pieces[pair] = pieces[pair]._replace(pair=len(pieces))
             elif piece.text == ";" and piece.kind == "sign":
                 if pieces:
                     if opened:
-                        raise NotRead
+                        raise Unreadable
                     return pieces
                 continue
             pieces.append(piece._replace(pair=pair))
         glued = True
     if opened or not pieces:
-        raise NotRead
+        raise Unreadable
     return pieces
 
 
@@ -74,7 +74,7 @@ def _signs(token: Token, glued: bool) -> list[Piece]:
     """Full-width signs can stand for two signs (`≥`)."""
     if token.kind == "sign":
         if not set(token.text) <= _SIGNS:
-            raise NotRead
+            raise Unreadable
         return [Piece("sign", sign, "", glued or index > 0) for index, sign in enumerate(token.text)]
     return [Piece(token.kind, token.text, token.text.lower() if token.kind == "word" else "", glued)]
 

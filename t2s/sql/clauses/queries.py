@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from t2s.sql.clauses.conditions import Comparison, Condition, split
 from t2s.sql.clauses.expressions import ExpressionReader, Purpose
 from t2s.sql.clauses.from_clause import FromReader, Joined
+from t2s.sql.clauses.pieces import Unreadable
 from t2s.sql.clauses.scopes import Ctes, Place, QueryResult, Scope, Source, TableNames
 from t2s.sql.clauses.terms import (
     Clauses,
     Selected,
     Term,
-    Unreadable,
     compose,
     listed,
     masked,

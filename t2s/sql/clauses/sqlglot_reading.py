@@ -26,7 +26,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from t2s.sql.clauses.pieces import MAX_DEPTH, NotRead, Piece, cut, unquoted
+from t2s.sql.clauses.pieces import MAX_DEPTH, Piece, Unreadable, cut, unquoted
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -64,7 +64,7 @@ def parse_sqlite(sql: str) -> exp.Expr | None:
         return None
     try:
         text = rewrite(sql)
-    except NotRead:
+    except Unreadable:
         return None
     sqlglot = _sqlglot()
     try:
@@ -85,7 +85,7 @@ def _sqlglot() -> ModuleType:
 
 
 def rewrite(sql: str) -> str:
-    """The first statement as sqlglot gets it; raises `NotRead`."""
+    """The first statement as sqlglot gets it; raises `Unreadable`."""
     return " ".join(_Rewriting(cut(sql)).texts())
 
 
@@ -107,7 +107,7 @@ class _Rewriting:
         out: list[str] = []
         index = 0
         if pieces[0].word not in ("select", "with", "values"):
-            raise NotRead
+            raise Unreadable
         while index < len(pieces):
             piece = pieces[index]
             text, num_pieces = self._rewritten(piece, index)
@@ -117,7 +117,7 @@ class _Rewriting:
                 out.append(text)
             index += num_pieces
         if self._num_cases or not self._after_operand:
-            raise NotRead
+            raise Unreadable
         return out
 
     def _word(self, index: int) -> str:
@@ -159,7 +159,7 @@ class _Rewriting:
                 return _quoted(unquoted(piece.text) + (DOUBLE_QUOTED if piece.text[0] == '"' else "")), 1
             case "number":
                 if not _NUMBER.fullmatch(piece.text):
-                    raise NotRead
+                    raise Unreadable
                 self._after_operand = True
                 return piece.text, 1
             case "sign":
@@ -172,13 +172,13 @@ class _Rewriting:
         """Refuse what sqlglot forgives, and keep count of brackets."""
         after = self._word(index + 1)
         if piece.text == "," and (not self._after_operand or after in _AFTER_ITEMS or self._sign(index + 1) == ")"):
-            raise NotRead
+            raise Unreadable
         if piece.text == ")" and not self._after_operand and self._sign(index - 1) != "(":
-            raise NotRead
+            raise Unreadable
         if piece.text == "*" and self._sign(index - 1) == "(" and self._word(index - 2) in ("", *_HARD):
-            raise NotRead
+            raise Unreadable
         if piece.text == ":" and self._sign(index + 1) == ":":
-            raise NotRead
+            raise Unreadable
         if piece.text == "(":
             self._clauses.append(0)
         elif piece.text == ")":
@@ -203,7 +203,7 @@ class _Rewriting:
         self._after_operand = not is_function
         if is_function:
             if not piece.text.isidentifier():
-                raise NotRead
+                raise Unreadable
             return FUNCTION_PREFIX + word, 1
         return _quoted(piece.text), 1
 
@@ -250,9 +250,9 @@ class _Rewriting:
         self._check_order(word, index)
         self._after_operand = word in _ENDS or word.startswith("current_")
         if word == "select" and (after in _AFTER_ITEMS or index + 1 == len(self._pieces)):
-            raise NotRead
+            raise Unreadable
         if word == "on" and self._word(index - 1) == "distinct":
-            raise NotRead
+            raise Unreadable
         if word == "not" and after == "indexed":
             self._after_operand = True
             return "", 2
@@ -265,7 +265,7 @@ class _Rewriting:
         if word == "case":
             self._num_cases += 1
             if self._num_cases > MAX_DEPTH:
-                raise NotRead
+                raise Unreadable
         elif word == "end":
             self._num_cases -= 1
         elif word in ("rows", "range", "groups"):
@@ -296,13 +296,13 @@ class _Rewriting:
         """Refuse clauses in an order, or at places, that SQLite does not take."""
         is_operator = word in ("union", "intersect", "except")
         if word == "join" and self._clauses[-1] > _CLAUSES["from"]:
-            raise NotRead
+            raise Unreadable
         if not is_operator and (word not in _CLAUSES or self._word(index - 1) == "distinct"):  # IS DISTINCT FROM
             return
         if not self._after_operand and self._sign(index - 1) != "(":
-            raise NotRead
+            raise Unreadable
         if self._clauses[-1] >= (_CLAUSES["order"] if is_operator else _CLAUSES[word]):
-            raise NotRead
+            raise Unreadable
         self._clauses[-1] = 0 if is_operator else _CLAUSES[word]
 
     def _names_a_cte(self, index: int) -> bool:

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 _MAX_REPEATED = 1_000
 
 
-class Unreadable(Exception):
-    """The query is beyond the limits, or none that SQLite would run."""
-
-
 class Term(NamedTuple):
     """An expression in normal form, three times: `(select)` and `?` are what the form leaves out.
 
