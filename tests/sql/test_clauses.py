@@ -159,7 +159,7 @@ SELECT iif(年龄 > 1, 2, 3), nullif(年龄, 1), typeof(姓名), strftime('%Y', 
 def test_what_sqlite_takes_is_read(sql: str, company: Company) -> None:
     company.run(sql)
     clauses = read(sql, company)
-    assert "?" not in clauses.text.replace("?.", ""), "every name is found, every value stays"
+    assert "?" not in clauses.text, "every name is found, every value stays"
     assert read_clauses(sql + " ;\n-- end", company.schema) == clauses
 
 
