@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from t2s.errors import DigestMismatch, ModelError, PlanMismatch
 from t2s.interaction import Record
+from t2s.prompt import PromptConfig
 from t2s.storage import Store, open_store
 from t2s.storage.cache import folder_digest
 
@@ -49,7 +50,7 @@ class AdapterManifest(Record):
         format: Of this record.
         digest: Over all files beside the manifest.
         base_model: What was trained on.
-        prompt_digest: Of the prompt that the examples were rendered with; null: the examples do not say.
+        prompt, prompt_digest: How the examples' prompts are worded; null: nothing says it.
         probe_digest: Of the fixed conversation as ids, by the base model's chat template.
         template: LLaMA-Factory's name of the template; null: taken from the model's own.
         data_digest: Of the examples.
@@ -65,6 +66,7 @@ class AdapterManifest(Record):
     format: int = FORMAT
     digest: str
     base_model: BaseModelRef
+    prompt: PromptConfig | None
     prompt_digest: str | None
     probe_digest: str
     template: str | None
@@ -185,7 +187,8 @@ def _differences(manifest: AdapterManifest | None, wanted: Wanted) -> Iterator[s
     elif manifest.prompt_digest != wanted.prompt_digest:
         yield (
             f"it was trained with another prompt (digest {manifest.prompt_digest[:12]}, here "
-            f"{wanted.prompt_digest[:12]}): give predict the `prompt:` block that prepare had"
+            f"{wanted.prompt_digest[:12]}): give predict the block that prepare had, prompt: "
+            f"{manifest.prompt.model_dump_json() if manifest.prompt else 'unknown'}"
         )
     if manifest.probe_digest != wanted.probe_digest:
         yield (

@@ -29,6 +29,7 @@ from t2s.training import adapter, llamafactory_args, memory_estimate
 from t2s.training.adapter import AdapterManifest, BaseModelRef
 from t2s.training.checkpoints import Checkpoint, Checkpoints
 from t2s.training.model_shape import ModelShape, read_shape
+from t2s.training.prepared import Prepared
 from t2s.training.ranks import Ranks
 from t2s.training.sft_folder import SftFolder, open_sft_folder
 
@@ -44,7 +45,8 @@ class TrainTask:
         dataset_uri, model_uri, run_uri, adapter_uri, models_dir, cache_dir: As in `TrainConfig`.
         model_digest, sft_digest: What these must be on every node.
         plan_digest: Checkpoints belong to it.
-        prompt_digest, probe_digest: For the manifest.
+        prepared: What prepare says of the examples.
+        probe_digest: For the manifest.
         settings: For the manifest, without secrets.
         longest_tokens: Of the longest example.
         use_gpu: Whether the workers have one each.
@@ -61,7 +63,7 @@ class TrainTask:
     model_digest: str
     sft_digest: str
     plan_digest: str
-    prompt_digest: str | None
+    prepared: Prepared
     probe_digest: str
     settings: dict[str, Any]
     longest_tokens: int
@@ -148,10 +150,11 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
         kind="adapter" if is_adapter else "model",
         digest="",
         base_model=BaseModelRef(uri=task.model_uri, digest=task.model_digest),
-        prompt_digest=task.prompt_digest,
+        prompt_digest=task.prepared.prompt_digest,
+        prompt=task.prepared.prompt,
         probe_digest=task.probe_digest,
         template=task.args.get("template"),
-        data_digest=task.sft_digest,
+        data_digest=task.prepared.digest,
         plan_digest=task.plan_digest,
         settings=task.settings,
         metrics=_metrics(state),

@@ -1,10 +1,9 @@
-"""What prepare has written for training, as train reads it.
+"""What prepare has written for training, on this node.
 
 <dataset_uri>/sft/dataset_info.json     LLaMA-Factory's description of the files
-                  llamafactory.json     upstream keys that belong to these examples
                   train.jsonl           {"messages": [{"role", "content"}, …], …} a line
                   test.jsonl            the held-out part, where there is one
-<dataset_uri>/prepare/manifest.json     which prompt they were rendered with
+<dataset_uri>/prepare/done.json         that it is whole, the upstream keys that go with it, the prompt
 """
 
 from __future__ import annotations
@@ -16,13 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from t2s.engine import Message
-from t2s.errors import DatasetError, ObjectMissing
-from t2s.manifest import read_manifest
-from t2s.storage import open_store
+from t2s.errors import DatasetError
 from t2s.storage.cache import NodeCache
-from t2s.training.sft import DATASET_INFO_NAME, LLAMAFACTORY_NAME
-
-SFT_FOLDER = "sft"
+from t2s.training.prepared import SFT_FOLDER, Prepared, read_prepared
+from t2s.training.sft import DATASET_INFO_NAME
 
 
 @dataclass(frozen=True)
@@ -32,26 +28,24 @@ class SftFolder:
     Attributes:
         path: The folder; read only.
         digest: Over all its files.
-        keys: LLaMA-Factory keys that belong to the examples: `dataset`, `eval_dataset`, `mask_history`, ….
-        files: The file of each of those datasets.
-        prompt_digest: Of the prompt that they were rendered with; None where nothing says it.
+        prepared: What prepare says of it.
+        files: The file of each of LLaMA-Factory's datasets.
     """
 
     path: Path
     digest: str
-    keys: dict[str, Any]
+    prepared: Prepared
     files: dict[str, Path]
-    prompt_digest: str | None
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """LLaMA-Factory keys that belong to the examples: `dataset`, `eval_dataset`, `mask_history`, …."""
+        return self.prepared.llamafactory
 
     @property
     def train_file(self) -> Path:
         """The examples to train on."""
         return self.files[self.keys["dataset"]]
-
-    @property
-    def test_file(self) -> Path | None:
-        """The held-out examples."""
-        return self.files[self.keys["eval_dataset"]] if "eval_dataset" in self.keys else None
 
 
 def open_sft_folder(dataset_uri: str, cache_dir: str) -> SftFolder:
@@ -61,36 +55,23 @@ def open_sft_folder(dataset_uri: str, cache_dir: str) -> SftFolder:
         DatasetError: It is not prepare's output, or what is in it cannot be used.
         StorageError: The store failed or refused.
     """
-    uri = f"{dataset_uri.rstrip('/')}/{SFT_FOLDER}"
+    prepared = read_prepared(dataset_uri)
+    folder = NodeCache(Path(cache_dir).expanduser()).folder(f"{dataset_uri.rstrip('/')}/{SFT_FOLDER}")
+    info_file = folder.path / DATASET_INFO_NAME
     try:
-        folder = NodeCache(Path(cache_dir).expanduser()).folder(uri)
-    except ObjectMissing as error:
+        info = json.loads(info_file.read_bytes())
+        names = [prepared.llamafactory[key] for key in ("dataset", "eval_dataset") if key in prepared.llamafactory]
+        files = {name: folder.path / info[name]["file_name"] for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"dataset_uri: wanted what prepare has written, found no files in {uri}; run prepare first, and give its "
-            "output_uri"
+            f"{info_file}: wanted the description of prepare's files, found: {error!r}; run prepare again"
         ) from error
-    info = _read_object(folder.path / DATASET_INFO_NAME)
-    keys = _read_object(folder.path / LLAMAFACTORY_NAME)
-    files: dict[str, Path] = {}
-    for key in ("dataset", "eval_dataset"):
-        name = keys.get(key)
-        if name is None and key == "eval_dataset":
-            continue
-        entry = info.get(str(name))
-        if not isinstance(entry, dict) or "file_name" not in entry:
-            raise DatasetError(
-                f"{folder.path / DATASET_INFO_NAME}: wanted an entry {name!r} ({key} of {LLAMAFACTORY_NAME}), found "
-                f"{', '.join(info) or 'none'}; run prepare again"
-            )
-        files[str(name)] = folder.path / entry["file_name"]
     for path in files.values():
         if next(read_examples(path), None) is None:
             raise DatasetError(
                 f"{path}: wanted examples to train on, found none; run prepare on a dataset with gold SQL"
             )
-    manifest = read_manifest(open_store(dataset_uri), "prepare")
-    prompt_digest = manifest.inputs.get("prompt") if manifest else None
-    return SftFolder(folder.path, folder.digest, keys, files, prompt_digest)
+    return SftFolder(folder.path, folder.digest, prepared, files)
 
 
 def read_examples(path: Path) -> Iterator[list[Message]]:
@@ -123,13 +104,3 @@ def _messages(line: bytes, where: str) -> list[Message]:
             "without gold SQL cannot be trained on"
         )
     return messages
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: wanted a JSON object, found: {error}; run prepare again") from error
-    if not isinstance(found, dict):
-        raise DatasetError(f"{path}: wanted a JSON object, found {type(found).__name__}; run prepare again")
-    return found

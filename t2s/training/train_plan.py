@@ -86,7 +86,7 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
     parts = {
         "model": model.digest,
         "examples": sft.digest,
-        "prompt": sft.prompt_digest or "unknown",
+        "prompt": sft.prepared.prompt_digest,
         "global_batch": str(global_batch),
         **{f"llamafactory.{key}": _text(value) for key, value in sorted(args.items()) if _decides(key)},
     }
@@ -102,7 +102,7 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
         model_digest=model.digest,
         sft_digest=sft.digest,
         plan_digest=digest,
-        prompt_digest=sft.prompt_digest,
+        prepared=sft.prepared,
         probe_digest=probe(chat).digest,
         settings=settings,
         longest_tokens=examined.longest_tokens,

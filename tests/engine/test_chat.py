@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from t2s.engine import Message
 from t2s.engine.chat import ChatTokenizer
 from t2s.errors import EngineError, ModelError
+from tests.engine.llama3 import LLAMA3_TEMPLATE, meta_ids, write_llama3_tokenizer
 
 pytestmark = [
     pytest.mark.engine,
@@ -25,23 +25,6 @@ TURNS: list[Message] = [
     {"role": "user", "content": "它位于哪个省份？ 12345 <|im_end|> <s>"},
 ]
 
-LLAMA3_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% set text = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + "
-    "'<|eot_id|>' %}{% if loop.first %}{{ bos_token }}{% endif %}{{ text }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-)
-LLAMA3_SPECIAL = [
-    "<|begin_of_text|>",
-    "<|end_of_text|>",
-    *(f"<|reserved_special_token_{index}|>" for index in range(4)),
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<|reserved_special_token_4|>",
-    "<|eot_id|>",
-    *(f"<|reserved_special_token_{index}|>" for index in range(5, 251)),
-]
-
 
 @pytest.fixture(scope="module")
 def smollm(sample_model: Path) -> ChatTokenizer:
@@ -49,29 +32,8 @@ def smollm(sample_model: Path) -> ChatTokenizer:
 
 
 @pytest.fixture(scope="module")
-def llama3_folder(llama3_vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Llama 3's tokenizer as its repository has it: adds BOS to every text that it is given."""
-    from tokenizers.processors import Sequence, TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-    from transformers.convert_slow_tokenizer import TikTokenConverter
-
-    pattern = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    fast = TikTokenConverter(str(llama3_vocabulary), pattern=pattern, extra_special_tokens=LLAMA3_SPECIAL).converted()
-    bos = TemplateProcessing(
-        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", fast.token_to_id("<|begin_of_text|>"))]
-    )
-    fast.post_processor = Sequence([fast.post_processor, bos])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>"
-    )
-    tokenizer.chat_template = LLAMA3_TEMPLATE
-    folder = tmp_path_factory.mktemp("llama3")
-    tokenizer.save_pretrained(folder)
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [128001, 128009]}), encoding="utf-8")
-    return folder
+def llama3_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_llama3_tokenizer(tmp_path_factory.mktemp("llama3"))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +65,13 @@ def test_smollm_begins_with_one_bos_and_opens_each_message_with_the_same_token(s
     bos = smollm.tokenizer.bos_token_id
     assert ids[0] == bos and ids[1] != bos
     assert ids.count(bos) == len(TURNS) + 1
+
+
+def test_llama3s_ids_are_those_of_metas_own_chat_format(llama3: ChatTokenizer) -> None:
+    for end in (2, 4):
+        assert llama3.encode(TURNS[:end]) == meta_ids(
+            [{**one, "content": one["content"].strip()} for one in TURNS[:end]]
+        )
 
 
 def test_ids_are_the_same_with_and_without_the_schema_kept(chat: ChatTokenizer) -> None:
