@@ -59,10 +59,11 @@ class TransferProgress:
 
     Args:
         clock: Seconds; for tests.
+        interval_s: Time between two lines of a log.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, interval_s: float = LOG_INTERVAL_S) -> None:
+        self._clock, self._interval_s = clock, interval_s
         self._lock = threading.Lock()
         self._sizes: dict[str, int] = {}
         self._on_its_way: dict[str, FileState] = {}
@@ -182,7 +183,7 @@ class TransferProgress:
             self._shower = None
 
     def _lines(self) -> None:
-        while not self._ended.wait(LOG_INTERVAL_S):
+        while not self._ended.wait(self._interval_s):
             if self.files():
                 logger.info("%s", self.line())
 
