@@ -22,6 +22,7 @@ from t2s.predict_config import PredictConfig
 from t2s.prompt import PromptTemplate
 from t2s.shard import Shard, cut, plan_order
 from t2s.storage import Store
+from t2s.training.trained import check_trained
 
 PLAN_KEY = "predict/plan.json"
 
@@ -92,8 +93,11 @@ def make_plan(config: PredictConfig) -> Plan:
     else:
         model = resolve_model(config.engine.model_uri, config.models_dir, config.cache_dir)
         model_path, parts["model"] = model.path, model.digest
+        adapter = None
         if config.engine.adapter_uri is not None:
-            parts["adapter"] = resolve_model(config.engine.adapter_uri, config.models_dir, config.cache_dir).digest
+            adapter = resolve_model(config.engine.adapter_uri, config.models_dir, config.cache_dir)
+            parts["adapter"] = adapter.digest
+        check_trained(config.engine, model, adapter, parts["prompt"])
         if config.engine.kind == "vllm":
             options = {key: value for key, value in config.engine.vllm.items() if key not in OPERATIONAL_OPTIONS}
             parts["engine_options"] = json.dumps(options, sort_keys=True, ensure_ascii=False)

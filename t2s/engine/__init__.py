@@ -122,6 +122,8 @@ class EngineConfig(BaseModel):
         kind: `vllm`, `transformers` (the fallback, and the baseline) or `scripted` (tests and rehearsals).
         model_uri: A model folder (safetensors); the special word `sample` is the packaged small model.
         adapter_uri: A LoRA adapter folder, or null.
+        adapter_check: Whether an adapter, or a trained model, that does not belong to this model, prompt or chat
+            template is refused, or only warned of.
         generation: How text is generated.
         vllm: vLLM's own engine options, with upstream's own names.
         transformers_batch_size: Prompts that one `generate` call of transformers takes.
@@ -133,6 +135,7 @@ class EngineConfig(BaseModel):
     kind: Literal["vllm", "transformers", "scripted"] = "vllm"
     model_uri: str | None = None
     adapter_uri: str | None = None
+    adapter_check: Literal["refuse", "warn"] = "refuse"
     generation: GenerationConfig = GenerationConfig()
     vllm: dict[str, Any] = {}
     transformers_batch_size: int = Field(8, gt=0)

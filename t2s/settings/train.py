@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from t2s.settings.base import JobSettings
+from t2s.training.merge_config import MergeConfig
 from t2s.training.train_config import TrainConfig
 
 
@@ -24,3 +25,17 @@ class TrainSettings(JobSettings, TrainConfig):
         if result.get("adapter_uri") is None:
             result["adapter_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/adapter"
         return result
+
+
+class MergeSettings(JobSettings, MergeConfig):
+    """What `t2s merge` can be told; it writes nothing but its output."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "merge"
+    derived: ClassVar[Mapping[str, str]] = {"run_uri": "(output_uri)"}
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """There is no run: nothing but the merged model is written."""
+        return {"run_uri": values.get("output_uri"), **values}

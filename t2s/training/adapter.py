@@ -51,7 +51,7 @@ class AdapterManifest(Record):
         digest: Over all files beside the manifest.
         base_model: What was trained on.
         prompt, prompt_digest: How the examples' prompts are worded; null: nothing says it.
-        probe_digest: Of the fixed conversation as ids, by the base model's chat template.
+        probe_digest: Of the fixed interaction as ids, by the base model's chat template.
         template: LLaMA-Factory's name of the template; null: taken from the model's own.
         data_digest: Of the examples.
         plan_digest: Of the training that made it; null for one that was made elsewhere.

@@ -150,7 +150,7 @@ def checked(args: Mapping[str, Any]) -> dict[str, Any]:
     """
     process_env.prepare_training_libraries()
     try:
-        from llamafactory.hparams.parser import _TRAIN_ARGS  # type: ignore[import-not-found]
+        from llamafactory.hparams.parser import _TRAIN_ARGS
         from transformers import HfArgumentParser
     except ImportError as error:
         raise MissingExtra(f"training needs the package {error.name!r}: make setup-train") from error
@@ -187,7 +187,7 @@ def parsed(args: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
     What depends on the device is left to the workers: this process may have none.
     """
     process_env.prepare_training_libraries()
-    from llamafactory.hparams import get_train_args  # type: ignore[import-not-found]
+    from llamafactory.hparams import get_train_args
 
     neutral = {key: value for key, value in args.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fp8")}
     if neutral.pop("pure_bf16", False):

@@ -28,6 +28,7 @@ from t2s.storage.cache import CachedFolder
 from t2s.training import adapter, llamafactory_args, memory_estimate
 from t2s.training.adapter import AdapterManifest, BaseModelRef
 from t2s.training.checkpoints import Checkpoint, Checkpoints
+from t2s.training.model_files import copy_tokenizer, is_model_file
 from t2s.training.model_shape import ModelShape, read_shape
 from t2s.training.prepared import Prepared
 from t2s.training.ranks import Ranks
@@ -100,7 +101,7 @@ def run_training(task: TrainTask, ranks: Ranks, link: Any) -> None:
 def _train(task: TrainTask, ranks: Ranks, link: Any, model: CachedFolder, sft: SftFolder, work_dir: Path) -> None:
     import torch
     from datasets import disable_progress_bars  # type: ignore[import-not-found]
-    from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
+    from llamafactory.train.tuner import run_exp
 
     from t2s.training.callback import HISTORY_KEY, TrainingCallback
 
@@ -182,29 +183,6 @@ def check_gpu_memory(task: TrainTask, shape: ModelShape) -> None:
     if task.refuse_memory:
         raise TrainError(text)
     logger.warning("%s", text)
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Put a model's own tokenizer, chat template and generation settings in place of others."""
-    for path in [path for path in target.iterdir() if _is_tokenizer_file(path)]:
-        path.unlink()
-    for path in source.iterdir():
-        if _is_tokenizer_file(path):
-            shutil.copyfile(path, target / path.name)
-
-
-def is_model_file(path: Path) -> bool:
-    """Whether a file of a folder belongs to the model in it."""
-    weights = path.suffix == ".safetensors" or path.name == "model.safetensors.index.json"
-    return path.is_file() and (weights or path.name == "config.json" or _is_tokenizer_file(path))
-
-
-def _is_tokenizer_file(path: Path) -> bool:
-    names = {
-        "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-        "spiece.model", "chat_template.json",
-    }  # fmt: skip
-    return path.name in names or path.name.startswith(("tokenizer", "chat_template."))
 
 
 def _memory_advice(task: TrainTask, shape: ModelShape, room_gib: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""A fixed conversation of three turns, as ids: two environments that render it alike render every prompt alike.
+"""A fixed interaction of three turns, as ids: two environments that render it alike render every prompt alike.
 
     train:    probe(ChatTokenizer(base model)) -> digest, into the adapter's manifest
     predict:  the same in its own environment, with its own transformers; another digest is refused
@@ -51,6 +51,6 @@ class Probe(NamedTuple):
 
 
 def probe(chat: ChatTokenizer) -> Probe:
-    """Render the fixed conversation with a freshly loaded tokenizer."""
+    """Render the fixed interaction with a freshly loaded tokenizer."""
     prompts = [tuple(chat.encode(PROBE[:end])) for end in (2, 4, 6)]
     return Probe((*prompts, tuple(chat.encode_whole(PROBE))), chat.stop_token_ids)

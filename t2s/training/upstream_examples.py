@@ -101,11 +101,11 @@ def encode_upstream(args: Mapping[str, Any], sft: SftFolder, chosen: Sequence[in
             }
         )
         from datasets import disable_progress_bars  # type: ignore[import-not-found]
-        from llamafactory.data import (  # type: ignore[import-not-found]
+        from llamafactory.data import (
             get_dataset,
             get_template_and_fix_tokenizer,
         )
-        from llamafactory.model import load_tokenizer  # type: ignore[import-not-found]
+        from llamafactory.model import load_tokenizer
 
         disable_progress_bars()
         try:

@@ -74,7 +74,7 @@ class TrainJob:
 
     def error_line(self) -> str:
         """Its `error:` line, with what follows on more lines."""
-        found = re.findall(r"^error: .*(?:\n(?!\d{4}-).*)*", self.log, re.MULTILINE)
+        found: list[str] = re.findall(r"^error: .*(?:\n(?!\d{4}-).*)*", self.log, re.MULTILINE)
         assert len(found) == 1, self.log
         return found[0]
 

@@ -13,6 +13,7 @@ import pytest
 from t2s.engine import Message
 from t2s.engine.chat import ChatTokenizer
 from t2s.errors import DatasetError, MissingExtra, ParityError, SettingsError
+from t2s.prepare_config import ExampleForm
 from t2s.sample_model import ensure_sample_model
 from t2s.training import llamafactory_args, upstream_examples
 from t2s.training.parity import IGNORE, Encoded, Training, first_difference
@@ -20,7 +21,7 @@ from t2s.training.sft import dataset_info
 from t2s.training.sft_folder import open_sft_folder
 from t2s.training.upstream_examples import Examined, encode_upstream, examine
 from tests.engine.llama3 import meta_ids, write_llama3_tokenizer
-from tests.training.tiny import conversation, write_prepared
+from tests.training.tiny import example_messages, write_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,7 +129,7 @@ def test_llama3s_own_templates_pass(llama3: Path, gate: Gate, template: str | No
     "block", [{"mask_history": True}, {"train_on_prompt": True}, {"packing": True}, {"neat_packing": True}]
 )
 def test_what_is_trained_on_may_be_chosen(smollm: Path, tmp_path: Path, gate: Gate, block: dict[str, Any]) -> None:
-    form = "turn" if "mask_history" in block else "interaction"
+    form: ExampleForm = "turn" if "mask_history" in block else "interaction"
     prepared = write_prepared(tmp_path / "chosen", 4, form=form, cutoff_len=None)
     keys = json.loads((prepared / "prepare" / "done.json").read_bytes())
     keys["llamafactory"].pop("train_on_prompt")
@@ -142,7 +143,7 @@ def test_llamafactorys_llama3_is_metas_own_chat_format(llama3: Path, tmp_path: P
     places = {"model_path": str(llama3), "sft_path": str(sft.path), "work_dir": str(tmp_path / "work")}
     encoded = encode_upstream(llamafactory_args.with_places(args, **places, use_gpu=False), sft)
     for number, (ids, labels) in enumerate(encoded):
-        messages = conversation(number)
+        messages = example_messages(number)
         prompt = meta_ids(messages[:-1])
         assert ids[: len(prompt)] == prompt
         assert meta_ids(messages)[: len(ids)] == ids
@@ -201,14 +202,14 @@ def test_examples_that_llamafactory_drops_without_a_word_are_noticed(smollm: Pat
     prepared = write_prepared(tmp_path / "untagged", 3, info=info)
     with pytest.raises(DatasetError, match="valid samples"):  # all of them
         gate(smollm, prepared=prepared, template="smollm2")
-    odd = [conversation(0), [SYSTEM, QUESTION, QUESTION, ANSWER]]
+    odd = [example_messages(0), [SYSTEM, QUESTION, QUESTION, ANSWER]]
     with pytest.raises(ParityError, match="makes 1 examples of 2"):
         gate(smollm, prepared=write_prepared(tmp_path / "odd", examples=odd), template="smollm2")
 
 
 def test_labels_on_what_is_no_answer_and_answers_without_labels_are_noticed(llama3: Path) -> None:
     chat = chat_of(llama3)
-    messages = conversation(0)
+    messages = example_messages(0)
     ids = chat.encode_whole(messages)
     start, end = len(chat.encode(messages[:2])), len(chat.encode_whole(messages[:3]))
     right = [IGNORE] * len(ids)

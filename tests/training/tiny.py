@@ -45,7 +45,7 @@ def write_model(folder: Path, seed: int = 0, scale: float = 1.0) -> Path:
     return folder
 
 
-def conversation(number: int, num_turns: int = 2) -> list[Message]:
+def example_messages(number: int, num_turns: int = 2) -> list[Message]:
     """Messages of one example; the last one is an answer."""
     messages: list[Message] = [{"role": "system", "content": f'CREATE TABLE 城市{number} ("id" TEXT);\n\n只写 SQL。'}]
     for turn in range(num_turns):
@@ -68,8 +68,8 @@ def write_prepared(
     """What prepare leaves; `examples` stand for the training part, `info` for its dataset_info.json."""
     sft = folder / "sft"
     sft.mkdir(parents=True)
-    train = examples if examples is not None else [conversation(number) for number in range(num_examples)]
-    content = {"train": train, "test": [conversation(1000 + number) for number in range(4)]}
+    train = examples if examples is not None else [example_messages(number) for number in range(num_examples)]
+    content = {"train": train, "test": [example_messages(1000 + number) for number in range(4)]}
     for part in parts:
         lines = (json.dumps({"messages": messages}, ensure_ascii=False) + "\n" for messages in content[part])
         (sft / file_name(part)).write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,33 @@
+"""Which files of a folder belong to the model in it, and which of them are its tokenizer's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+_TOKENIZER_FILES = frozenset(
+    {
+        "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+        "spiece.model",
+    }
+)  # fmt: skip
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file belongs to the model: configuration, weights (safetensors alone), tokenizer."""
+    weights = path.suffix == ".safetensors" or path.name == "model.safetensors.index.json"
+    return path.is_file() and (weights or path.name == "config.json" or is_tokenizer_file(path))
+
+
+def is_tokenizer_file(path: Path) -> bool:
+    """Whether a file decides what text becomes of messages, what ids of a text, and which ids end an answer."""
+    return path.name in _TOKENIZER_FILES or path.name.startswith(("tokenizer", "chat_template."))
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Put a model's own tokenizer, chat template and stop tokens in place of another's."""
+    for path in [path for path in target.iterdir() if is_tokenizer_file(path)]:
+        path.unlink()
+    for path in source.iterdir():
+        if is_tokenizer_file(path):
+            shutil.copyfile(path, target / path.name)
