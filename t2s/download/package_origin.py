@@ -39,7 +39,8 @@ class PackageOrigin:
 
     def listing(self) -> Listing:
         """The converted model; converts it on first use."""
-        version = self._checked_version()
+        version = packaged_version(self._wheel_root)
+        self._check_bytes()
         if not self._converted.is_dir():
             self._make()
         files = []
@@ -70,15 +71,10 @@ class PackageOrigin:
                 "run: make setup-predict"
             )
 
-    def _checked_version(self) -> str:
-        """The package's version, once its GGUF file has the digest that its record promises."""
-        records = sorted(self._wheel_root.glob(f"{PACKAGED_MODEL.replace('-', '_')}-*.dist-info/RECORD"))
-        if len(records) != 1:
-            raise ModelError(
-                f"pypi://{PACKAGED_MODEL}: wanted the package unpacked in {self._wheel_root}, found {len(records)} of "
-                "it; run: make setup-predict"
-            )
-        with told("read", records[0]), records[0].open(encoding="utf-8", newline="") as file:
+    def _check_bytes(self) -> None:
+        """Raise unless the package's GGUF file has the digest that its record promises."""
+        record = _record(self._wheel_root)
+        with told("read", record), record.open(encoding="utf-8", newline="") as file:
             for name, digest, _ in csv.reader(file):
                 if name.endswith(".gguf"):
                     kind, _, wanted = digest.partition("=")
@@ -91,4 +87,18 @@ class PackageOrigin:
                             f"pypi://{PACKAGED_MODEL}: wanted {name} as the package's RECORD promises it, found other "
                             "bytes; take the folder away and run: make setup-predict"
                         )
-        return records[0].parent.name.removesuffix(".dist-info").rpartition("-")[2]
+
+
+def packaged_version(wheel_root: Path = SAMPLE_WHEEL_ROOT) -> str:
+    """The package's version: what its model is published as."""
+    return _record(wheel_root).parent.name.removesuffix(".dist-info").rpartition("-")[2]
+
+
+def _record(wheel_root: Path) -> Path:
+    records = sorted(wheel_root.glob(f"{PACKAGED_MODEL.replace('-', '_')}-*.dist-info/RECORD"))
+    if len(records) != 1:
+        raise ModelError(
+            f"pypi://{PACKAGED_MODEL}: wanted the package unpacked in {wheel_root}, found {len(records)} of it; "
+            "run: make setup-predict"
+        )
+    return records[0]

@@ -34,11 +34,13 @@ from t2s.download.origins import (
     open_origin,
     parse_source,
 )
+from t2s.download.package_origin import packaged_version
 from t2s.download.progress import TransferProgress
 from t2s.download.selection import Selection, select
 from t2s.download.target import KeptFile, Place, Target, refuse_other
 from t2s.errors import Stopped, StorageError
 from t2s.manifest import now
+from t2s.sample_model import SAMPLE_MODEL_NAME
 from t2s.storage.cache import folder_digest
 from t2s.storage.patience import Patience
 from t2s.storage.published import ModelFacts, Published, PublishedFile
@@ -130,8 +132,8 @@ class _Job:
 
     def bring(self, source: Source, one: SourceConfig) -> Downloaded:
         """Download one source."""
-        if source.is_pinned:
-            place = place_of(self._config, source, one, "", source.revision)
+        place = self._known_place(source, one)
+        if place is not None:
             published = Target(place, self._staging).published()
             if published is not None and one.include is None:
                 return self._nothing_to_do(source, place.folder_uri, published)
@@ -145,6 +147,12 @@ class _Job:
                     return found
                 logger.warning("%s: its list of files changed meanwhile, looking again", source.text)
         raise _changing(source)
+
+    def _known_place(self, source: Source, one: SourceConfig) -> Place | None:
+        """Where it goes, if that can be told without asking its origin."""
+        if source.scheme == "pypi":
+            return place_of(self._config, source, one, SAMPLE_MODEL_NAME, packaged_version())
+        return place_of(self._config, source, one, "", source.revision) if source.is_pinned else None
 
     def _nothing_to_do(self, source: Source, uri: str, published: Published) -> Downloaded:
         logger.info("%s: nothing to do, %s is published (verified %s)", source.text, uri, published.verified_at)
