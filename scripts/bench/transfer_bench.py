@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -68,9 +67,7 @@ def measure(store: Store, file: Path, folder: Path, repeats: int) -> dict[str, P
     client = boto3.session.Session().client("s3")
     bucket, _, prefix = store.uri.removeprefix("s3://").partition("/")
     there, here = f"{prefix}/bench" if prefix else "bench", folder / "down"
-    wanted = (
-        hashlib.sha256(file.read_bytes()).hexdigest() if file.stat().st_size < 2**31 else store.upload(file, "bench")
-    )
+    wanted = sha256_of(file)
 
     def checked(digest: str) -> None:
         assert digest == wanted, "the sha256 is that of the file"
