@@ -182,6 +182,16 @@ def compare(
         print_comparison(comparison, stdout_console(), show_all=show_all)
 
 
+@app.command(epilog="Example: t2s merge runs/sample/adapter models/sample-merged")
+def merge(
+    adapter_uri: Annotated[str, typer.Argument(help="An adapter as train has published it.", metavar="ADAPTER_URI")],
+    output_uri: Annotated[str, typer.Argument(help="Where the merged model goes.", metavar="OUTPUT_URI")],
+    overrides: Overrides = None,
+) -> None:
+    """Merge an adapter into its base model: a model folder for engine.model_uri."""
+    _execute("merge", [f"adapter_uri={adapter_uri}", f"output_uri={output_uri}", *(overrides or [])])
+
+
 @app.command(epilog="Example: t2s models s3://team/models")
 def models(
     models_uri: Annotated[str, typer.Argument(help="Where download put them: a path or s3://…", metavar="MODELS_URI")],

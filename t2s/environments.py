@@ -1,9 +1,9 @@
 """Which environment a job needs, and where its interpreter is.
 
-    evaluate, prepare, engine.kind scripted, executor.kind ray (the launcher)   .venvs/core          make setup
+    all others, engine.kind scripted, executor.kind ray (the launcher)          .venvs/core          make setup
     engine.kind vllm, transformers                  with an NVIDIA GPU          .venvs/predict       make setup-predict
                                                     without                     .venvs/predict-cpu   make setup-predict
-    train                                                                       .venvs/train         make setup-train
+    train, merge                                                                .venvs/train         make setup-train
 
 In a container image there is no `.venvs`: its own interpreter has what its jobs need.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from t2s.errors import MissingExtra
-from t2s.settings import JobSettings, PredictSettings
+from t2s.settings import JobSettings, PredictSettings, TrainSettings
 
 EnvironmentName = Literal["core", "predict", "predict-cpu", "train"]
 
@@ -52,7 +52,10 @@ def repository_root() -> Path:
 
 def needed(settings: JobSettings, has_gpu: bool) -> EnvironmentName:
     """The environment that a job with these settings needs."""
-    if settings.job == "train":
+    if isinstance(settings, TrainSettings):
+        # On a cluster this process only launches.
+        return "core" if settings.executor.kind == "ray" and not settings.dry_run else "train"
+    if settings.job == "merge":
         return "train"
     if not isinstance(settings, PredictSettings):
         return "core"
