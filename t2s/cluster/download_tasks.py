@@ -1,7 +1,9 @@
 """Download on a cluster: the one task that downloads, and one on each node that warms its cache.
 
-jobs/download.py ── launch ──> drive, on a node with `ray.resource`      (executor.kind: ray)
-└── warm_nodes ──> warm, on every node that offers a resource named t2s_*
+    jobs/download.py ── launch ──> drive, on a node with `ray.resource`      (executor.kind: ray)
+                                     └── warm_nodes ──> warm, on every node that offers t2s_predict, t2s_train, …
+
+A node that offers the light environment alone has no use for a model.
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ def warm_nodes(uris: Sequence[str], config: DownloadConfig, stop: Stop) -> None:
         Stopped: A stop was requested.
     """
     connect(config.ray.address)
-    nodes = _nodes_of_jobs()
+    nodes = _nodes_of_jobs(config.ray.resource)
+    if not nodes:
+        logger.info("no node offers an environment that reads models: no cache to warm")
+        return
     logger.info("warming the caches of %d nodes", len(nodes))
     runtime_env = {"py_executable": config.ray.py_executable} if config.ray.py_executable else None
     task = ray.remote(num_cpus=0, max_retries=2, runtime_env=runtime_env)(warm)
@@ -90,8 +95,12 @@ def warm(uris: list[str], cache_dir: str, cache_max_bytes: int | None, variables
     return f"{socket.gethostname()}: {len(uris)} folders are in {cache_dir}, after {time.monotonic() - began:.0f} s"
 
 
-def _nodes_of_jobs() -> dict[str, str]:
-    """Names of live nodes by id: those that offer an environment of ours; all, where none says so."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    ours = [node for node in alive if any(resource.startswith(_OF_JOBS) for resource in node["Resources"])]
-    return {node["NodeID"]: node.get("NodeManagerHostname") or node["NodeID"][:8] for node in ours or alive}
+def _nodes_of_jobs(light: str) -> dict[str, str]:
+    """Names of live nodes by id: those that offer more of ours than the light environment; all, where none says any."""
+    found = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+    offers = {
+        node_id: {one for one in node["Resources"] if one.startswith(_OF_JOBS)} for node_id, node in found.items()
+    }
+    if any(offers.values()):
+        found = {node_id: node for node_id, node in found.items() if offers[node_id] - {light}}
+    return {node_id: node.get("NodeManagerHostname") or node_id[:8] for node_id, node in found.items()}
