@@ -88,6 +88,7 @@ def test_subqueries_and_ctes_in_from_are_numbered_sources(company: Company) -> N
         ("SELECT 1 FROM 公司, 员工 WHERE 名称 > '3'", "公司.名称 > ?", "the only table of two that has it"),
         ("SELECT 工号 AS 年龄 FROM 员工 WHERE 年龄 > 3", "员工.年龄 > ?", "a column comes before an alias"),
         ("SELECT 工号 AS 号 FROM 员工 WHERE 号 > 3", "员工.工号 > ?", "an alias"),
+        ("SELECT 1 FROM 员工 WHERE Ａge > 3", "?Ａge > ?", "letter case of ASCII alone"),
         ("SELECT 1 FROM 员工 WHERE rowid > 3", "员工.rowid > ?", "every table has it"),
         ('SELECT 1 FROM 员工 WHERE 姓名 > "公司名"', "员工.姓名 > ?", "a text"),
         ('SELECT 1 FROM 员工 WHERE 姓名 > "性别"', "员工.姓名 > 员工.性别", "a column in double quotes"),
@@ -105,6 +106,11 @@ def test_subqueries_and_ctes_in_from_are_numbered_sources(company: Company) -> N
 )
 def test_names_are_found_as_sqlite_finds_them(sql: str, where: str, why: str, company: Company) -> None:
     assert [one.shape for one in read(sql, company).conditions] == [where], why
+
+
+def test_columns_of_one_table_are_compared_not_joined(company: Company) -> None:
+    clauses = read("SELECT 姓名 FROM 员工 WHERE 年龄 = 工号", company)
+    assert clauses.joins == () and [one.shape for one in clauses.conditions] == ["员工.工号 = 员工.年龄"]
 
 
 def test_order_by_takes_an_alias_before_a_column_as_sqlite_does(company: Company) -> None:
@@ -220,6 +226,7 @@ def test_what_sqlite_would_not_run_is_none_though_its_grammar_takes_it(company: 
         "SELECT 姓名 FROM 员工 ORDER BY 2",
         "SELECT 姓名 FROM 员工 GROUP BY 0",
         "SELECT rank() OVER 没有 FROM 员工",
+        f"SELECT 1 FROM {', '.join(['员工'] * 65)}",
     ):
         assert read_clauses(sql, company.schema) is None
         with pytest.raises(sqlite3.OperationalError):
@@ -269,6 +276,11 @@ def test_hostile_sql_is_read_or_none_in_bounded_time(name: str, company: Company
     reader.quoted_strings(HOSTILE[name])
     assert time.process_time() - started < 5, "under 1 s on an idle machine"
     assert clauses is None or len(clauses.key) < 3_000_000
+
+
+def test_thirty_brackets_in_each_other_are_read_and_no_more(company: Company) -> None:
+    assert read("SELECT " + "(" * 30 + "1" + ")" * 30, company).key == "select [1]"
+    assert read_clauses("SELECT " + "(" * 31 + "1" + ")" * 31, company.schema) is None
 
 
 def test_a_stack_that_is_nearly_full_is_none_too(company: Company) -> None:
