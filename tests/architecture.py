@@ -33,7 +33,19 @@ LAYERS = [
         "merge",
         "progress",
     },
-    {"cluster", "settings", "setting_keys", "layers", "job", "environments", "run_record", "run_status", "cli"}
+    {
+        "cluster",
+        "settings",
+        "train",
+        "train_report",
+        "setting_keys",
+        "layers",
+        "job",
+        "environments",
+        "run_record",
+        "run_status",
+        "cli",
+    }
     | {"pipeline"}
     | {"doctor", "doctor_check", "doctor_ray", "models"},
 ]
@@ -73,7 +85,6 @@ CATCHES_ALL = {
     "t2s/cluster/shard_pool.py": "carried to the thread that waits for it",
     "t2s/cluster/engine_actor.py": "carried to the driver, which raises it",
     "t2s/cluster/launch.py": "carried to the launcher, which raises it",
-    "t2s/cluster/training_workers.py": "carried to the driver, which raises it",
 }
 
 # The words of README's table that are not ours, and ours. Those with an honest second meaning (query, step, batch) are

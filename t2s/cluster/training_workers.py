@@ -19,7 +19,7 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from t2s.cluster.log_relay import LogRelay, say_again
 from t2s.cluster.ray_errors import named, told
 from t2s.cluster.resources import RESOURCE_SHARE, describe_live_nodes, wait_until_placeable
 from t2s.errors import ClusterError, Stopped, T2SError, TrainError
-from t2s.training.gpu_speed import device_name, flops_per_token, peak_flops
+from t2s.training.gpu_speed import device_name
 from t2s.training.llamafactory_run import TrainTask, run_training
 from t2s.training.ranks import Ranks
 from t2s.training.train_config import TrainRayConfig
@@ -122,6 +122,7 @@ class WorkerLink:
         self._steps: queue.SimpleQueue[StepReport] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._closed = threading.Event()
+        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
 
@@ -133,15 +134,19 @@ class WorkerLink:
     def report(self, report: StepReport) -> None:
         """A step is done."""
         self._steps.put(report)
+        self._woken.set()
 
     def close(self) -> None:
         """Report the rest."""
         self._closed.set()
+        self._woken.set()
         self._thread.join(10)
 
     def _run(self) -> None:
         with suppress(RayActorError):  # the driver has gone, and this process goes with it
-            while not self._closed.wait(REPORT_INTERVAL_S):
+            while not self._closed.wait(REPORT_INTERVAL_S / 4):
+                self._woken.wait(REPORT_INTERVAL_S)
+                self._woken.clear()
                 self._send()
             self._send()
 
@@ -183,6 +188,35 @@ def train_worker(task: TrainTask, desk: Any, variables: Mapping[str, str], log_l
         link.close()
 
 
+class Trainer:
+    """Runs Ray Train in an actor: `fit` cannot be interrupted, an actor can, and takes all that it started along."""
+
+    def fit(self, work: Callable[[], None], config: TrainRayConfig, wanted: dict[str, float], folder: str) -> None:
+        """Return when all workers have ended well.
+
+        Args:
+            work: What each worker does.
+            config: How many there are, and how often they are replaced.
+            wanted: What each asks of the cluster.
+            folder: For notes of Ray Train's own; checkpoints go to the run's store.
+        """
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        TorchTrainer(
+            work,
+            scaling_config=ScalingConfig(
+                num_workers=config.num_workers, use_gpu="GPU" in wanted, resources_per_worker=wanted
+            ),
+            run_config=RunConfig(
+                name="train",
+                storage_path=folder,
+                failure_config=FailureConfig(max_failures=config.max_restarts),
+                worker_runtime_env={"py_executable": config.py_executable} if config.py_executable else None,
+            ),
+        ).fit()
+
+
 class Workers:
     """One training on the cluster, seen from the driver. Ray must be connected.
 
@@ -198,7 +232,6 @@ class Workers:
         gpus = (config.num_gpus_per_worker or 1.0) if plan.task.use_gpu else 0.0
         wanted = {config.resource: RESOURCE_SHARE, "GPU": gpus, "CPU": config.num_cpus_per_worker}
         self._wanted = {name: amount for name, amount in wanted.items() if amount > 0}
-        self._ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._has_begun = False
         self._fruitless_starts = 0
         self._last_trouble = ""
@@ -218,50 +251,31 @@ class Workers:
             number, ", ".join(f"{name} {amount:g}" for name, amount in self._wanted.items()),
         )  # fmt: skip
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        desk = ray.remote(num_cpus=0, scheduling_strategy=here)(TrainDesk).remote()
-        with tempfile.TemporaryDirectory(prefix="t2s-ray-train-") as folder:
-            # A daemon: waiting for Ray Train cannot be interrupted, and what it has started dies with this process.
-            threading.Thread(target=self._fit, args=(desk, folder), name="ray-train", daemon=True).start()
-            self._follow(desk, stop)
-
-    def _fit(self, desk: Any, folder: str) -> None:
-        try:
-            self._trainer(desk, folder).fit()
-        except Exception as error:  # carried to the thread that waits for it, which raises
-            self._ended.put(error)
-        else:
-            self._ended.put(None)
-
-    def _trainer(self, desk: Any, folder: str) -> Any:
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
-
-        runtime_env = {"py_executable": self._config.py_executable} if self._config.py_executable else None
-        # Not `train_loop_config`, which Ray Train keeps and may show: the variables hold credentials.
+        beside_us = {"num_cpus": 0, "scheduling_strategy": here}
+        desk = ray.remote(**beside_us)(TrainDesk).remote()
+        trainer = ray.remote(**beside_us)(Trainer).remote()
+        # As data for the workers alone: Ray Train keeps its own configurations, and may show them.
         work = functools.partial(train_worker, self._plan.task, desk, process_env.carried(), self._log_level)
-        return TorchTrainer(
-            work,
-            scaling_config=ScalingConfig(
-                num_workers=self._config.num_workers, use_gpu="GPU" in self._wanted, resources_per_worker=self._wanted
-            ),
-            run_config=RunConfig(
-                name="train",
-                storage_path=folder,  # for notes of its own: checkpoints go to the run's store
-                failure_config=FailureConfig(max_failures=self._config.max_restarts),
-                worker_runtime_env=runtime_env,
-            ),
-        )
+        try:
+            with tempfile.TemporaryDirectory(prefix="t2s-ray-train-") as folder:
+                self._follow(trainer.fit.remote(work, self._config, self._wanted, folder), desk, stop)
+        finally:
+            ray.kill(trainer)
+            ray.kill(desk)
 
-    def _follow(self, desk: Any, stop: Stop) -> None:
-        next_report_s = SILENT_S
+    def _follow(self, fitted: Any, desk: Any, stop: Stop) -> None:
+        next_report_s, asked_at = SILENT_S, 0.0
         while True:
-            ended = not self._ended.empty()  # asked before the news are taken: then none can come after them
+            ended, _ = ray.wait([fitted], timeout=REPORT_INTERVAL_S / 2)  # before the news: none can come after it
             news: News = ray.get(desk.drain.remote(stop.requested))
             self._take(news)
             if ended:
-                return self._check_end(self._ended.get())
-            if stop.requested and not self._has_begun:
-                raise Stopped("stopped before a step was done; running the same command again goes on")
+                return self._check_end(fitted)
+            if stop.requested:
+                asked_at = asked_at or time.monotonic()
+                # What workers have begun, the desk hears of within a second; where they have not, nothing is lost.
+                if not self._has_begun and time.monotonic() - asked_at > 3 * REPORT_INTERVAL_S:
+                    raise Stopped("stopped before a step was done; running the same command again goes on")
             if news.silent_s < SILENT_S:
                 next_report_s = SILENT_S
             elif news.silent_s > max(self._config.wait_for_resources_s, SILENT_S):
@@ -276,7 +290,6 @@ class Workers:
                     "nothing was heard of the workers for %.0f s; %.0f s are waited for", news.silent_s,
                     self._config.wait_for_resources_s,
                 )  # fmt: skip
-            time.sleep(REPORT_INTERVAL_S / 2)
 
     def _take(self, news: News) -> None:
         say_again(news.records)
@@ -301,17 +314,14 @@ class Workers:
     def _start(self, device: str) -> None:
         self._fruitless_starts += 1
         self._has_begun = False
-        self._progress.started()
-        plan, examined = self._plan, self._plan.examined
-        peak = peak_flops(device) if plan.task.use_gpu else None
-        cost = flops_per_token(plan.task.args, plan.shape, examined.num_tokens / examined.num_examples)
-        self._progress.hardware(cost, peak * self._config.num_workers if peak else None)
+        self._progress.started(self._plan.flops_per_token, device, self._config.num_workers)
 
-    def _check_end(self, error: BaseException | None) -> None:
-        if error is None:
-            return
-        cause = error if isinstance(error, RayError) else error.__cause__ or error
-        raise ClusterError(
-            f"train: its workers were lost more often than ray.max_restarts allows ({self._config.max_restarts}): "
-            f"{self._last_trouble or told(cause)}; running the same command again goes on from the last checkpoint"
-        ) from error
+    def _check_end(self, fitted: Any) -> None:
+        try:
+            ray.get(fitted)
+        except RayError as error:
+            raise ClusterError(
+                f"train: its workers were lost more often than ray.max_restarts allows ({self._config.max_restarts}), "
+                f"or Ray Train itself was: {self._last_trouble or told(error)}; running the same command again goes on "
+                "from the last checkpoint"
+            ) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from t2s.settings.base import JobSettings
+from pydantic_core import InitErrorDetails
+
+from t2s.settings.base import JobSettings, setting_error
 from t2s.training.merge_config import MergeConfig
 from t2s.training.train_config import TrainConfig
 
@@ -25,6 +27,14 @@ class TrainSettings(JobSettings, TrainConfig):
         if result.get("adapter_uri") is None:
             result["adapter_uri"] = f"{str(result.get('run_uri')).rstrip('/')}/adapter"
         return result
+
+    @classmethod
+    def across_fields(cls, values: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        """One process is one worker."""
+        executor, ray = values.get("executor"), values.get("ray")
+        if isinstance(executor, Mapping) and executor.get("kind") == "process" and isinstance(ray, Mapping):
+            if ray.get("num_workers", 1) != 1:
+                yield setting_error(("ray", "num_workers"), "1 (executor.kind: process has one)", ray["num_workers"])
 
 
 class MergeSettings(JobSettings, MergeConfig):

@@ -14,14 +14,11 @@ from transformers import TrainerCallback
 
 from t2s.errors import Stopped, T2SError, TrainError
 from t2s.storage import Store
-from t2s.training.checkpoints import Checkpoints, Stored, files_of
+from t2s.training.checkpoints import HISTORY_KEY, Checkpoints, Stored, files_of
 from t2s.training.ranks import Ranks
 from t2s.training.train_progress import StepReport, finite_values
 
 logger = logging.getLogger(__name__)
-
-HISTORY_KEY = "train/history.json"
-"""What was logged at each step, over all restarts: a list of objects with `step`, `loss`, `eval_loss`, …."""
 
 TENSORBOARD_FOLDER = "train/tensorboard/"
 
@@ -108,13 +105,18 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]  # transformers h
             history=state.log_history,
         )
         if self._stopping:
-            raise Stopped(f"stopped at step {state.global_step} of {state.max_steps}; its checkpoint is stored")
+            raise Stopped(self._stopped(state))
+
+    def _stopped(self, state: Any) -> str:
+        return f"stopped at step {state.global_step} of {state.max_steps}; its checkpoint is stored"
 
     def _hear_stop(self, state: Any, control: Any) -> None:
         if self._stopping or not self._ranks.any(self._link.stop_requested):
             return
-        if state.global_step == 0 or self._checkpoints.find(state.global_step) is not None:
-            raise Stopped(f"stopped at step {state.global_step} of {state.max_steps}")
+        if state.global_step == 0:
+            raise Stopped(f"stopped before the first of {state.max_steps} steps was done")
+        if self._checkpoints.find(state.global_step) is not None:
+            raise Stopped(self._stopped(state))
         self._stopping = True
         control.should_save = control.should_training_stop = control.should_epoch_stop = True
         control.should_evaluate = False

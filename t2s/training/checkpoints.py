@@ -23,6 +23,9 @@ from t2s.storage import Store
 
 logger = logging.getLogger(__name__)
 
+HISTORY_KEY = "train/history.json"
+"""What was logged at each step, over all restarts: a list of objects with `step`, `loss`, `eval_loss`, …."""
+
 _FOLDER = "train/checkpoints/"
 _DONE = re.compile(re.escape(_FOLDER) + r"step-(\d{8})\.done")
 _BODY = re.compile(re.escape(_FOLDER) + r"step-(\d{8})\.([^/]+)/")

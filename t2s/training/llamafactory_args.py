@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import importlib.util
 import io
+import logging
 import typing
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
@@ -189,6 +190,7 @@ def parsed(args: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
     process_env.prepare_training_libraries()
     from llamafactory.hparams import get_train_args
 
+    join_logs()
     neutral = {key: value for key, value in args.items() if key not in ("deepspeed", "fsdp", "fsdp_config", "fp8")}
     if neutral.pop("pure_bf16", False):
         neutral["bf16"] = True
@@ -200,6 +202,18 @@ def parsed(args: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
     except ImportError as error:
         raise _missing(error) from error
     return found
+
+
+def join_logs() -> None:
+    """Let upstream's warnings go where ours go, instead of to this process's own output; no progress bars."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_default_handler()
+    transformers.utils.logging.enable_propagation()
+    upstream = logging.getLogger("llamafactory")
+    upstream.handlers.clear()
+    upstream.propagate = True
 
 
 def global_batch(args: Mapping[str, Any], num_workers: int) -> int:

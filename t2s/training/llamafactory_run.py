@@ -27,7 +27,7 @@ from t2s.storage import open_store
 from t2s.storage.cache import CachedFolder
 from t2s.training import adapter, llamafactory_args, memory_estimate
 from t2s.training.adapter import AdapterManifest, BaseModelRef
-from t2s.training.checkpoints import Checkpoint, Checkpoints
+from t2s.training.checkpoints import HISTORY_KEY, Checkpoint, Checkpoints
 from t2s.training.model_files import copy_tokenizer, is_model_file
 from t2s.training.model_shape import ModelShape, read_shape
 from t2s.training.prepared import Prepared
@@ -103,10 +103,10 @@ def _train(task: TrainTask, ranks: Ranks, link: Any, model: CachedFolder, sft: S
     from datasets import disable_progress_bars  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp
 
-    from t2s.training.callback import HISTORY_KEY, TrainingCallback
+    from t2s.training.callback import TrainingCallback
 
     disable_progress_bars()
-    _join_logs()
+    llamafactory_args.join_logs()
     store = open_store(task.run_uri)
     args = llamafactory_args.with_places(
         task.args, model_path=str(model.path), sft_path=str(sft.path), work_dir=str(work_dir), use_gpu=task.use_gpu
@@ -283,18 +283,6 @@ def _no_disk_full(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{folder}: the disk of this node is full; free some space, or set cache_dir to a disk with room"
         ) from error
-
-
-def _join_logs() -> None:
-    """Let upstream's warnings go where ours go, instead of to this process's own output."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_default_handler()
-    transformers.utils.logging.enable_propagation()
-    upstream = logging.getLogger("llamafactory")
-    upstream.handlers.clear()
-    upstream.propagate = True
 
 
 def _name_base_model(config_file: Path, model_uri: str) -> None:

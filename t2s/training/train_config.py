@@ -11,12 +11,13 @@ class TrainExecutorConfig(BaseModel):
     """Where the workers run.
 
     Attributes:
-        kind: `local` (this machine: a Ray of the job's own, which ends with it) or `ray` (a running cluster).
+        kind: `local` (this machine: a Ray of the job's own, which ends with it), `ray` (a running cluster) or `process`
+            (one worker, in the job's own process, without Ray: nothing is started again when it dies).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["local", "ray"] = "local"
+    kind: Literal["local", "ray", "process"] = "local"
 
 
 class TrainRayConfig(BaseModel):

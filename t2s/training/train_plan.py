@@ -17,6 +17,7 @@ from t2s.plan_claim import parts_digest
 from t2s.storage import open_store
 from t2s.training import llamafactory_args, memory_estimate
 from t2s.training.adapter import AdapterManifest, read_manifest
+from t2s.training.gpu_speed import flops_per_token
 from t2s.training.llamafactory_run import TrainTask
 from t2s.training.model_shape import ModelShape, read_shape
 from t2s.training.probe import probe
@@ -48,6 +49,11 @@ class TrainPlan:
     examined: Examined
     global_batch: int
     published: AdapterManifest | None
+
+    @property
+    def flops_per_token(self) -> float:
+        """What training on one token costs."""
+        return flops_per_token(self.task.args, self.shape, self.examined.num_tokens / self.examined.num_examples)
 
     @property
     def memory(self) -> memory_estimate.Estimate | None:

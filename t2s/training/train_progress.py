@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from t2s.progress import Display, duration, rate
+from t2s.training.gpu_speed import peak_flops
 
 _WINDOW_S = 120.0
 """Rates are those of the last two minutes: steps of a big model take ten seconds and more."""
@@ -110,16 +111,20 @@ class TrainProgress:
         self._total, self._done = total, done
         self._display.begin()
 
-    def hardware(self, flops_per_token: float, peak_flops: float | None) -> None:
-        """What a token costs, and what all GPUs together could do in a second; None where that is not known."""
-        with self._lock:
-            self._flops_per_token, self._peak_flops = flops_per_token, peak_flops
+    def started(self, flops_per_token: float, device: str, num_workers: int) -> None:
+        """The workers begin, or begin again from a checkpoint: rates count from here on.
 
-    def started(self) -> None:
-        """The workers begin, or begin again from a checkpoint: rates count from here on."""
+        Args:
+            flops_per_token: What training on a token costs.
+            device: Torch's name of the GPU that each worker has, or "cpu".
+            num_workers: How many there are.
+        """
+        peak = peak_flops(device)
         with self._lock:
             self._starts += 1
             self._samples.clear()
+            self._flops_per_token = flops_per_token
+            self._peak_flops = peak * num_workers if peak else None
 
     def report(self, report: StepReport) -> None:
         """A step is done."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from t2s.storage import open_store
-from tests.cluster.ray_cluster import wait_for
+from tests.cluster.ray_cluster import is_alive, wait_for
 from tests.servers import S3Server
 from tests.training.conftest import DEV_PROGRAMS, Train
 from tests.training.job import TrainJob, losses
@@ -95,7 +95,7 @@ def test_a_job_that_is_killed_leaves_no_process_behind_and_can_be_run_again(
         job.wait_for(lambda: max(done_steps(run), default=0) >= 20, "the checkpoint of step 20")
         below = job.processes()
         job.process.kill()
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 60, f"the end of {below}")
+    wait_for(lambda: not any(map(is_alive, below)), 60, f"the end of {below}")
     last_done = max(done_steps(run))
     with TrainJob(settings, tmp_path) as job:
         assert job.ended() == 0, job.log
