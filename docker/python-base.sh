@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The base image without a registry: Debian with its own Python, made from Debian's packages alone.
+#
+#   docker/python-base.sh localhost/python-base:3.11
+#   BASE_IMAGE=localhost/python-base:3.11 scripts/build_images.sh base
+#
+# APT_MIRROR=https://mirror.example    instead of http://deb.debian.org; has debian/ and debian-security/
+#
+# Needs root, debootstrap and buildah (apt install debootstrap buildah), and two minutes.
+set -euo pipefail
+name=${1:?python-base.sh NAME: wanted a name for the image, e.g. localhost/python-base:3.11}
+mirror=${APT_MIRROR:-http://deb.debian.org}
+work=$(mktemp -d)
+failed() {
+  tail -n 20 "$work/log" >&2
+  exit 1
+}
+trap 'rm -rf "$work"' EXIT
+# bookworm has Python 3.11.
+debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/root" "$mirror/debian" \
+  >"$work/log" 2>&1 || failed
+echo "deb $mirror/debian bookworm main
+deb $mirror/debian bookworm-updates main
+deb $mirror/debian-security bookworm-security main" >"$work/root/etc/apt/sources.list"
+chroot "$work/root" sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get upgrade -qq --yes' >>"$work/log" 2>&1 ||
+  failed
+rm -rf "$work"/root/var/{lib/apt/lists,cache,log}/* "$work"/root/{dev,run,tmp}/* "$work/root/etc/machine-id"
+container=$(buildah from scratch)
+buildah add --quiet "$container" "$work/root" / >/dev/null
+buildah config --env PATH=/usr/local/bin:/usr/bin:/bin --cmd python3 "$container"
+buildah commit --quiet --rm --timestamp 0 "$container" "$name" >/dev/null
+echo "$name: $(buildah inspect --type image --format '{{.FromImageDigest}}' "$name")"
