@@ -144,6 +144,8 @@ def test_what_does_not_pass_is_one_line_and_nothing_is_published(
     check_nothing_published(tmp_path, caught.value)
     hub.troubles.clear()
     check_whole(bring(hub, tmp_path, scheme), FILES)
+    if not trouble.flip:
+        assert hub.troubles.sent() == sum(map(len, FILES.values())), "what the first run had brought did not come again"
 
 
 @SCHEMES
