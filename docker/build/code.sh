@@ -5,7 +5,7 @@ set -euo pipefail
 mkdir -p /code/usr/local/bin /code/opt /opt/t2s
 cd /context
 mv t2s jobs configs scripts /opt/t2s/
-mv docker/t2s-start docker/prebuilt-cc /code/usr/local/bin/
+mv docker/bin/* /code/usr/local/bin/
 chmod 755 /code/usr/local/bin/*
 PYTHONHASHSEED=0 python3 -m compileall -q -j 1 --invalidation-mode unchecked-hash /opt/t2s/t2s /opt/t2s/jobs /opt/t2s/scripts
 mkdir /code/opt/t2s
