@@ -19,7 +19,7 @@ from tests.hub_server_repos import Repo, sha256
 from tests.hub_server_troubles import Trouble
 
 SCHEMES = pytest.mark.parametrize("scheme", ["modelscope", "hf"])
-SHARD = "model-00001-of-00002.safetensors"
+SHARD = "model-00002-of-00002.safetensors"  # the last one that is asked for
 FILES = small_model()
 
 
