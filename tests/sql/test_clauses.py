@@ -134,6 +134,7 @@ SELECT 姓名 FROM 员工 WHERE 姓名 LIKE '张!%' ESCAPE '!' AND 姓名 GLOB '
 WITH 大 AS (SELECT 名称 FROM 城市) SELECT 姓名 FROM 员工 WHERE 姓名 IN 大 AND 性别 NOT IN "大"
 SELECT 姓名 FROM 员工 WHERE 年龄 IN ()
 SELECT CAST(年龄 AS UNSIGNED BIG INT), CAST(年龄 AS VARCHAR(20)), CAST(年龄 AS 整数) FROM 员工
+SELECT CAST((SELECT 1 AS 数 FROM 公司 AS c) AS TEXT), CAST(CAST(年龄 AS TEXT) AS INT) AS 岁 FROM 员工
 SELECT CASE 年龄 WHEN 1 THEN 'a' WHEN 2 THEN CASE WHEN 1 THEN 'b' END ELSE NULL END FROM 员工
 SELECT "key" -> '$.x', "key" ->> 'b[' FROM "order"
 SELECT 姓名 COLLATE NOCASE FROM 员工 ORDER BY 姓名 COLLATE "BINARY" DESC NULLS LAST
@@ -275,7 +276,7 @@ def test_hostile_sql_is_read_or_none_in_bounded_time(name: str, company: Company
     clauses = reader.read(HOSTILE[name])
     reader.quoted_strings(HOSTILE[name])
     assert time.process_time() - started < 5, "under 1 s on an idle machine"
-    assert clauses is None or len(clauses.key) < 3_000_000
+    assert clauses is None or len(clauses.text) <= 200_000
 
 
 def test_thirty_brackets_in_each_other_are_read_and_no_more(company: Company) -> None:

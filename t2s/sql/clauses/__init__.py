@@ -34,8 +34,8 @@ Conditions
   which is `=`. Other constants say what is computed (`substr(日期, 1, 4)`, `THEN 1`) and stay; NULL is no value.
 
 Results
-- SELECT is a multiset, GROUP BY a set, ORDER BY a list with ASC as default. The order inside an IN or EXISTS or a
-  subquery in FROM without LIMIT counts for nothing, and what EXISTS selects neither.
+- SELECT is a multiset, GROUP BY a set, ORDER BY a list with ASC as default. The order inside an IN or EXISTS
+  without LIMIT counts for nothing, and what EXISTS selects neither.
 - count(*), count(1) and count of a column that is never NULL (declared so, or joined on) are the same.
 - DISTINCT is left out of `key`, as the official default has it, and kept in `distinct`. UNION is not UNION ALL.
 - UNION and INTERSECT have no order, EXCEPT has.
@@ -64,13 +64,15 @@ __all__ = ["ClauseReader", "Clauses", "ComparedValue", "Selected", "Term", "clau
 
 logger = logging.getLogger(__name__)
 
-# Gold is asked for once for each of its predictions, and in each run of a comparison.
-_CACHED_QUERIES = 4_096
+# A query is asked for two or three times in a row, a gold once for each of its predictions.
+_CACHED_QUERIES = 1_024
+# Real queries have under 5,000 characters, but hostile ones are kept, too.
+_MAX_CHARACTERS_KEPT = 200_000
 _CACHED_SCHEMAS = 64
 
 
 class ClauseReader:
-    """Reads the queries of one database; remembers the last 4,096. May be used by several threads.
+    """Reads the queries of one database; remembers the last 1,024. May be used by several threads.
 
     Args:
         schema: The database's.
@@ -96,6 +98,8 @@ class ClauseReader:
             return None
         except FAILURES as error:  # a model's SQL must not end a run
             logger.warning("not compared by its clauses, %s: %.200s", type(error).__name__, sql)
+            return None
+        if len(clauses.text) > _MAX_CHARACTERS_KEPT:
             return None
         return replace(clauses, quoted_texts=reader.quoted_texts())
 

@@ -96,7 +96,8 @@ class _Rewriting:
         self._pieces = pieces
         self._num_cases = 0
         self._frame_ends_at = -1
-        self._cast_ends: list[int] = []
+        # For each open CAST: its closing bracket, and how many brackets are open inside it.
+        self._casts: list[tuple[int, int]] = []
         # For each open bracket: the last clause in it.
         self._clauses = [0]
         # Whether what stands before is something that an operator, an alias or a sort direction can follow.
@@ -183,8 +184,8 @@ class _Rewriting:
             self._clauses.append(0)
         elif piece.text == ")":
             self._clauses.pop()
-            if self._cast_ends and self._cast_ends[-1] == index:
-                self._cast_ends.pop()
+            if self._casts and self._casts[-1][0] == index:
+                self._casts.pop()
 
     def _is_column(self, index: int) -> bool:
         return self._sign(index - 1) == "."
@@ -273,9 +274,9 @@ class _Rewriting:
                 (at for at in range(index, len(self._pieces)) if self._sign(at) == ")"), len(self._pieces)
             )
         elif word == "cast":
-            self._cast_ends.append(self._pieces[index + 1].pair)
-        elif word == "as" and self._cast_ends and index < self._cast_ends[-1]:
-            end = self._cast_ends[-1]
+            self._casts.append((self._pieces[index + 1].pair, len(self._clauses) + 1))
+        elif word == "as" and self._casts and self._casts[-1][1] == len(self._clauses):
+            end = self._casts[-1][0]
             declared = " ".join(piece.text for piece in self._pieces[index + 1 : end])
             self._after_operand = True
             return f"as {affinity(declared)}", end - index
