@@ -94,7 +94,7 @@ class ClauseReader:
         reader = QueryReader(self._tables)
         try:
             clauses = reader.query(root, None, None).clauses
-        except Unreadable:
+        except (Unreadable, RecursionError):
             return None
         except FAILURES as error:  # a model's SQL must not end a run
             logger.warning("not compared by its clauses, %s: %.200s", type(error).__name__, sql)
