@@ -70,6 +70,7 @@ class HubServer:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body go out apart: 40 ms for each answer otherwise
     server_hub: HubServer
 
     def log_message(self, format: str, *args: object) -> None:
