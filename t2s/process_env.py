@@ -13,17 +13,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 CARRIED_PREFIXES = ("AWS_", "T2S_")
+CARRIED = frozenset({"MODELSCOPE_API_TOKEN", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN", "HF_TOKEN", "HF_ENDPOINT"})
 
 NOT_CARRIED = frozenset({"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "T2S_IMAGE_DIGEST"})
 """They name files, or the image, of the machine that they are set on: elsewhere they are wrong."""
 
 
 def carried() -> dict[str, str]:
-    """Variables of this process that a job needs on every node: where the store is, credentials for it, settings."""
+    """Variables of this process that a job needs on every node: store and hubs, credentials for them, settings."""
     return {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(CARRIED_PREFIXES) and name not in NOT_CARRIED
+        if (name.startswith(CARRIED_PREFIXES) or name in CARRIED) and name not in NOT_CARRIED
     }
 
 

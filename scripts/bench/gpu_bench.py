@@ -278,6 +278,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="t2s-bench-sets-") as folder:
         bench = Bench(arguments, Path(folder))
         try:
+            # Here, before two threads do: transformers fills itself lazily and hands half a module to the second.
+            from transformers import AutoTokenizer, PretrainedConfig  # noqa: F401
+
             asyncio.run(bench.run())
         finally:
             bench.figures.write()

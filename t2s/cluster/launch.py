@@ -35,7 +35,11 @@ from t2s.settings import JobSettings, RayConfig
 
 logger = logging.getLogger(__name__)
 
-DRIVERS = {"predict": "t2s.cluster.predict_driver:drive", "train": "t2s.cluster.train_driver:drive"}
+DRIVERS = {
+    "predict": "t2s.cluster.predict_driver:drive",
+    "train": "t2s.cluster.train_driver:drive",
+    "download": "t2s.cluster.download_tasks:drive",
+}
 """What the real driver of a job calls, with its settings and a `RemoteStop`."""
 
 CONNECT_TIMEOUT_S = 10.0
