@@ -29,7 +29,7 @@ from t2s.verdict import Hardness, Verdict
 
 _Key = TypeVar("_Key")
 
-_TURNS_WORTH_A_PROCESS = 200
+_TURNS_WORTH_A_PROCESS = 2_000
 """A process takes about 1.5 s to start and load its dictionary: as long as it takes for so many turns."""
 
 

@@ -46,4 +46,5 @@ def bleu_4(gold: str, predicted: str) -> float:
 
 
 def _n_grams(text: str, order: int) -> Counter[str]:
-    return Counter(text[start : start + order] for start in range(len(text) - order + 1))
+    # A list, not a generator: half the time of a turn's BLEU went into resuming it.
+    return Counter([text[start : start + order] for start in range(len(text) - order + 1)])

