@@ -81,7 +81,8 @@ class Answerer:
         ready = clock()
         tail_tokens = sum(question_tokens) + num_turns * self._length.expected_tokens
         on_arrival()
-        async with gate.admit(prompt.system_message["content"], prefix_tokens, tail_tokens) as ticket:
+        prefix = prompt.system_message["content"]
+        async with gate.admit(prefix, prefix_tokens, tail_tokens, question_tokens[0]) as ticket:
             queued_s = clock() - ready
             for index, turn in enumerate(interaction.turns):
                 row, completion = await self._ask(engine, prompt, past, interaction, index)
@@ -90,7 +91,8 @@ class Answerer:
                     used_tokens = completion.prompt_tokens - prefix_tokens + completion.completion_tokens
                     to_come = sum(question_tokens[index + 1 :])
                     to_come += (num_turns - index - 1) * self._length.expected_tokens
-                    gate.resize(ticket, max(used_tokens + to_come, 0))
+                    used_next = used_tokens + sum(question_tokens[index + 1 : index + 2])
+                    gate.resize(ticket, max(used_tokens + to_come, 0), max(used_next, 0))
                 measured = measurement(interaction, turn, attempt_number, completion, queued_s if index == 0 else 0.0)
                 answered.rows.append(row)
                 answered.measurements.append(measured)

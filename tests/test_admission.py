@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections.abc import Sequence
 
-from t2s.admission import AdmissionGate, CompletionLength
+from t2s.admission import PLANNED_SHARE, AdmissionGate, CompletionLength
 from t2s.engine import EngineInfo
 
 
 def gate(
-    kv_cache_tokens: int | None, max_num_seqs: int = 100, block: int = 1, limit: int | None = None
+    planned_tokens: int | None, max_num_seqs: int = 100, block: int = 1, limit: int | None = None
 ) -> AdmissionGate:
+    """A gate that plans with exactly so many tokens."""
+    kv_cache_tokens = None if planned_tokens is None else math.ceil(planned_tokens / PLANNED_SHARE)
     return AdmissionGate(EngineInfo("test", "1", 8192, kv_cache_tokens, max_num_seqs, block), limit)
 
 
@@ -21,13 +25,17 @@ async def settle() -> None:
 class Visitor:
     """Holds a place until it is told to go."""
 
-    def __init__(self, entered: AdmissionGate, prefix: str, prefix_tokens: int, tail_tokens: int) -> None:
+    def __init__(
+        self, entered: AdmissionGate, prefix: str, prefix_tokens: int, tail_tokens: int, used_tokens: int = 0
+    ) -> None:
         self.inside = False
         self.go = asyncio.Event()
-        self.task = asyncio.create_task(self._visit(entered, prefix, prefix_tokens, tail_tokens))
+        self.task = asyncio.create_task(self._visit(entered, prefix, prefix_tokens, tail_tokens, used_tokens))
 
-    async def _visit(self, entered: AdmissionGate, prefix: str, prefix_tokens: int, tail_tokens: int) -> None:
-        async with entered.admit(prefix, prefix_tokens, tail_tokens):
+    async def _visit(
+        self, entered: AdmissionGate, prefix: str, prefix_tokens: int, tail_tokens: int, used_tokens: int
+    ) -> None:
+        async with entered.admit(prefix, prefix_tokens, tail_tokens, used_tokens):
             self.inside = True
             await self.go.wait()
 
@@ -125,6 +133,46 @@ def test_giving_back_a_part_of_the_tail_lets_the_next_one_in() -> None:
     asyncio.run(scenario())
 
 
+def test_who_is_nearly_done_leaves_room_for_one_that_only_begins() -> None:
+    async def scenario() -> None:
+        entered = gate(1000)
+        async with entered.admit("a", 100, 600, 100) as ticket:
+            newcomer = Visitor(entered, "a", 100, 600, 100)
+            await settle()
+            assert not newcomer.inside, "both would end at once, with 1,200"
+            entered.resize(ticket, 600, 500)
+            await settle()
+            assert newcomer.inside, "when the first ends with 600, the second has 200"
+            assert entered.reserved_tokens == 100 + 600 + 200
+            await newcomer.leave()
+
+    asyncio.run(scenario())
+
+
+def most_at_one_moment(growths: Sequence[tuple[int, int]]) -> int:
+    """Step by step: every tail grows by one token until it is done, then it is gone."""
+    most = sum(used for _, used in growths)
+    for step in range(1, max((to_come for to_come, _ in growths), default=0) + 1):
+        most = max(most, sum(used + step for to_come, used in growths if to_come >= step))
+    return most
+
+
+def test_what_is_reserved_is_the_most_that_all_need_at_one_moment() -> None:
+    async def scenario() -> None:
+        rng = random.Random(5)
+        for _ in range(200):
+            entered = gate(100_000)
+            tails = [(rng.randint(0, 60), rng.randint(0, 60)) for _ in range(rng.randint(1, 12))]
+            visitors = [Visitor(entered, "a", 7, to_come + used, used) for to_come, used in tails]
+            await settle()
+            assert entered.reserved_tokens == 7 + most_at_one_moment(tails)
+            for visitor in visitors:
+                await visitor.leave()
+            assert entered.reserved_tokens == 0
+
+    asyncio.run(scenario())
+
+
 def test_one_that_gives_up_waiting_leaves_no_trace() -> None:
     async def scenario() -> None:
         entered = gate(100)
@@ -172,7 +220,9 @@ def test_random_traffic_never_reserves_more_than_there_is_and_always_ends() -> N
                     await asyncio.sleep(0)
                     assert entered.num_running <= 20
                     assert entered.reserved_tokens <= 5000 or entered.num_running == 1
-                    entered.resize(ticket, rng.randint(0, ticket.tail_tokens))
+                    tail = rng.randint(0, ticket.tail_tokens)
+                    # Never more at one moment than before: what had been promised to others still holds.
+                    entered.resize(ticket, tail, max(0, tail - (ticket.tail_tokens - ticket.used_tokens)))
 
         await asyncio.wait_for(asyncio.gather(*(visit() for _ in range(500))), 30)
         assert (entered.reserved_tokens, entered.num_running) == (0, 0)
