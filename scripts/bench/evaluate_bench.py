@@ -2,9 +2,10 @@
 
     .venvs/dev/bin/python scripts/bench/evaluate_bench.py FOLDER=DATABASES [FOLDER=DATABASES ...]
 
-Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one opens the database for every
-query, runs gold and prediction anew for each of the four comparisons, and compares the texts one after the other in the
-same process; it has no deadline and no sandbox. Both compute the same metrics; their verdicts are compared.
+Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one keeps nothing from one turn to
+the next, as the official program: it opens the database for every query, runs gold and prediction anew for each of the
+four comparisons, reads the schema for every turn, and compares the texts in the same process; it has no deadline and no
+sandbox. Both compute the same metrics; their verdicts are compared.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from t2s import text_scores
 from t2s.dataset import find_databases, read_interactions
 from t2s.evaluate import evaluate
 from t2s.interaction import Interaction
+from t2s.metrics import rouge
 from t2s.metrics.bird_execution import bird_same_result
 from t2s.metrics.execution_accuracy import official_comparison
 from t2s.metrics.strict_execution import strict_same_result
@@ -57,6 +60,8 @@ def plain(gold: list[Interaction], sql: dict[tuple[str, str], str], folder: Path
             right.append(same_result(*outcomes, ordered=one.ordered))
         strict_same_result(run(path, gold_sql), run(path, predicted_sql), gold_sql=gold_sql)
         bird_same_result(run(path, gold_sql), run(path, predicted_sql))
+        for remembered in (text_scores._schema, text_scores._official_schema, rouge._piece_words):
+            remembered.cache_clear()
         (texts,) = score_texts([TextPair(path, db_id, gold_sql, predicted_sql, None)])
         verdicts[f"{question_id}@{db_id}"] = (*map(int, right), None if texts.em is None else int(texts.em))
     return Pass(time.perf_counter() - started, verdicts)

@@ -57,6 +57,9 @@ Chain = list[Request]
 Ask = Callable[[Request], Awaitable[int]]
 """Sends one request to the bare engine and returns how many tokens of the prompt came from its cache."""
 
+Clock = Callable[[], float]
+"""Seconds; a simulated engine has its own."""
+
 
 class Pass(NamedTuple):
     """One timed pass.
@@ -99,14 +102,15 @@ class Pass(NamedTuple):
 class Load:
     """Counts what runs at once and for how long; a context manager round each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self._running = 0
-        self._since = time.perf_counter()
+        self._since = clock()
         self.busy_s = 0.0
         self.peak = 0
 
     def _change(self, by: int) -> None:
-        now = time.perf_counter()
+        now = self.clock()
         self.busy_s += self._running * (now - self._since)
         self._since = now
         self._running += by
@@ -163,14 +167,17 @@ class Recorder:
         engine: Started.
         info: What its start gave.
         answers: question -> tokens of its answer.
+        clock: For the time that the run takes.
     """
 
-    def __init__(self, engine: Engine, info: EngineInfo, answers: Mapping[str, int]) -> None:
+    def __init__(
+        self, engine: Engine, info: EngineInfo, answers: Mapping[str, int], clock: Clock = time.perf_counter
+    ) -> None:
         self._engine = engine
         self._info = info
         self._answers = answers
         self._chains: dict[object, Chain] = {}
-        self.load = Load()
+        self.load = Load(clock)
         self.cached_tokens = 0
 
     async def start(self) -> EngineInfo:
@@ -222,21 +229,22 @@ async def predict_pass(words: Sequence[str], recorder: Recorder) -> Pass:
     """
     loop = asyncio.get_running_loop()
     marks: list[float] = []
+    clock = recorder.load.clock
 
     def execute(
         config: PredictConfig, shards: Sequence[Shard], plan_digest: str, driver_id: str, on_turn: OnTurn, stop: Stop
     ) -> None:
-        marks.append(time.perf_counter())
+        marks.append(clock())
         runner = ShardRunner(config, plan_digest, driver_id, on_turn, make_engine=lambda *_: recorder)
         asyncio.run_coroutine_threadsafe(_run_local(runner, shards, stop), loop).result()
-        marks.append(time.perf_counter())
+        marks.append(clock())
 
     def job(folder: str) -> tuple[float, float, int]:
-        began = time.perf_counter()
+        began = clock()
         settings = PredictSettings.load([*words, f"run_uri={folder}/run", f"cache_dir={folder}/cache"])
         with RunRecord(settings, settings.run_uri, plan_key=PLAN_KEY) as record:
             merged = predict(settings, execute, NeverStop(), record)
-        return began, time.perf_counter(), merged.num_turns
+        return began, clock(), merged.num_turns
 
     gc.unfreeze()  # what the pass before has frozen
     gc.collect()
@@ -253,9 +261,9 @@ async def predict_pass(words: Sequence[str], recorder: Recorder) -> Pass:
     )
 
 
-async def replay(ask: Ask, chains: Sequence[Chain], window: int) -> Pass:
+async def replay(ask: Ask, chains: Sequence[Chain], window: int, clock: Clock = time.perf_counter) -> Pass:
     """Send recorded requests, `window` interactions at once, each one's turns one after the other."""
-    load = Load()
+    load = Load(clock)
     cached_tokens = 0
     waiting = iter(chains)
 
@@ -265,12 +273,13 @@ async def replay(ask: Ask, chains: Sequence[Chain], window: int) -> Pass:
         for chain in waiting:
             for request in chain:
                 with load:
-                    cached_tokens += await ask(request)
+                    cached = await ask(request)
+                cached_tokens += cached  # not in one line: others add to it during the wait
 
     gc.collect()
-    began = time.perf_counter()
+    began = clock()
     await asyncio.gather(*(place() for _ in range(min(window, len(chains)))))
-    return _pass(chains, time.perf_counter() - began, load, cached_tokens)
+    return _pass(chains, clock() - began, load, cached_tokens)
 
 
 def _pass(chains: Sequence[Chain], seconds: float, load: Load, cached_tokens: int) -> Pass:

@@ -15,7 +15,34 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from scripts.bench.gpu_replay import Pass
 
-GRID = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+GRID = (
+    4,
+    6,
+    8,
+    12,
+    16,
+    20,
+    24,
+    32,
+    40,
+    48,
+    56,
+    64,
+    80,
+    96,
+    112,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    448,
+    512,
+    768,
+    1024,
+)
 """Windows of the sweep; "all at once" comes behind them."""
 
 PREDICT, WINDOW, SHUFFLED = "t2s predict", "bare engine, window ", "bare engine, shuffled, all at once"
@@ -60,7 +87,7 @@ class Sweep:
             if not todo and not self._windows:
                 todo = self._neighbours()
         await self._run(SHUFFLED, self._grid[-1])
-        for _ in range(self._pairs):
+        for _ in range(self._pairs if self.windows else 0):
             if not (await self._run_window(self.best_window) and await self._run(PREDICT, None)):
                 break
 
