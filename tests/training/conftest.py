@@ -86,17 +86,32 @@ def worker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subproc
             process.stdout.close()
 
 
+def ask(process: subprocess.Popen[str], request: dict[str, Any]) -> Trained:
+    """Have one thing done, and read what came of it."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "0\n"
+    *reports, end = [json.loads(line) for line in Path(request["output"]).read_text(encoding="utf-8").splitlines()]
+    return Trained(reports, end["error"], end["message"])
+
+
 @pytest.fixture
 def train(worker_process: subprocess.Popen[str], tmp_path: Path) -> Train:
     """Trains as settings say, in a process of its own, with one worker."""
 
     def run(settings: dict[str, Any], stop_at: int | None = None) -> Trained:
-        file = tmp_path / "reports.jsonl"
-        assert worker_process.stdin is not None and worker_process.stdout is not None
-        worker_process.stdin.write(json.dumps({"settings": settings, "stop_at": stop_at, "output": str(file)}) + "\n")
-        worker_process.stdin.flush()
-        assert worker_process.stdout.readline() == "0\n"
-        *reports, end = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return Trained(reports, end["error"], end["message"])
+        request = {"settings": settings, "stop_at": stop_at, "output": str(tmp_path / "reports.jsonl")}
+        return ask(worker_process, request)
+
+    return run
+
+
+@pytest.fixture
+def merge(worker_process: subprocess.Popen[str], tmp_path: Path) -> Train:
+    """Merges as settings say, in a process of its own."""
+
+    def run(settings: dict[str, Any]) -> Trained:
+        return ask(worker_process, {"merge": settings, "output": str(tmp_path / "merged.jsonl")})
 
     return run
