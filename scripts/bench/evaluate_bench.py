@@ -2,10 +2,10 @@
 
     .venvs/dev/bin/python scripts/bench/evaluate_bench.py FOLDER=DATABASES [FOLDER=DATABASES ...]
 
-Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one keeps nothing from one turn to
-the next, as the official program: it opens the database for every query, runs gold and prediction anew for each of the
+Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one, as the official program, keeps
+nothing from one turn to the next: it opens the database for every query, runs gold and prediction anew for each of the
 four comparisons, reads the schema for every turn, and compares the texts in the same process; it has no deadline and no
-sandbox. Both compute the same metrics; their verdicts are compared.
+sandbox. Both compute the same metrics; their verdicts are compared. Imports and jieba's dictionary are loaded before.
 """
 
 from __future__ import annotations
@@ -113,6 +113,8 @@ def main() -> None:
         for word in arguments.folders:
             folder, databases = (Path(part) for part in word.split("=", 1))
             gold = read_interactions(str(folder / "gold.json"))
+            first_db_id = gold[0].db_id
+            score_texts([TextPair(databases / f"{first_db_id}.sqlite", first_db_id, "SELECT 1", "SELECT 1", None)])
             predictions = read_predictions(str(folder / "predictions.json"), gold)
             sql = {(turn.db_id or "", turn.question_id): turn.sql for turn in predictions}
             first = ours(gold, folder / "predictions.json", databases, Path(cache))
