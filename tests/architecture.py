@@ -71,7 +71,6 @@ MAX_LINES, MAX_JOB_LINES = 400, 59
 READS_ENVIRONMENT = {
     "t2s/settings/base.py",
     "t2s/settings/download.py",
-    "t2s/settings/download.py",
     "t2s/process_env.py",
     "t2s/engine/lifeline.py",
 }

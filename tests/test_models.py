@@ -30,7 +30,7 @@ def test_models_are_listed_by_name_with_what_they_are(tmp_path: Path, capsys: py
     (tmp_path / "models" / "sample" / "x").mkdir(parents=True)
     store = open_store(str(tmp_path / "models"))
     shelf = find_models(store)
-    assert list(shelf.models)[0] == f"Another/{other.name}"
+    assert next(iter(shelf.models)) == f"Another/{other.name}"
     assert set(shelf.models) == {f"{path.parent.name}/{path.name}" for path in (other, first, second)}
     assert (shelf.damaged, shelf.unfinished) == ({}, ())
     print_models(store.uri, shelf)

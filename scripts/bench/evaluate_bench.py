@@ -2,10 +2,11 @@
 
     .venvs/dev/bin/python scripts/bench/evaluate_bench.py FOLDER=DATABASES [FOLDER=DATABASES ...]
 
-Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one, as the official program, keeps
-nothing from one turn to the next: it opens the database for every query, runs gold and prediction anew for each of the
-four comparisons, reads the schema for every turn, and compares the texts in the same process; it has no deadline and no
-sandbox. Both compute the same metrics; their verdicts are compared. Imports and jieba's dictionary are loaded before.
+Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. The plain one keeps nothing from one turn
+to the next, as the official program: it opens the database for every query, runs gold and prediction anew for each of
+the four comparisons, reads the schema for every turn, and compares the texts in the same process; it has no deadline
+and no sandbox. Both compute the same metrics; their verdicts are compared. Imports and jieba's dictionary are loaded
+before.
 """
 
 from __future__ import annotations
