@@ -48,13 +48,13 @@ lint: setup-dev ## format, lint and types alone
 	@$(DEV)/ruff check .
 	@$(DEV)/mypy
 
-test: ## every test that takes seconds: default, s3, browser, cluster, engine, train; one summary last
-	@$(SETUP) dev predict-cpu train sample-model
-	@$(DEV)/python scripts/run_tests.py default s3 browser cluster engine train
+test: ## every test that takes seconds: default, s3, browser, cluster, engine; one summary last
+	@$(SETUP) dev predict-cpu sample-model
+	@$(DEV)/python scripts/run_tests.py default s3 browser cluster engine
 
-test-slow: ## the tests that take minutes to an hour
+test-slow: ## the tests that take minutes to an hour, and those of training
 	@$(SETUP) dev predict-cpu train sample-model
-	@$(DEV)/python scripts/run_tests.py slow slow-engine slow-train
+	@$(DEV)/python scripts/run_tests.py slow train slow-engine slow-train
 
 lock: ## resolve pyproject.toml into locks/*.txt again
 	@$(SETUP) uv
