@@ -133,7 +133,12 @@ def _draw(store: Store, run_uri: str) -> None:
     from t2s.training.loss_plot import loss_plot
 
     history: list[dict[str, Any]] = json.loads(store.read(HISTORY_KEY))
-    store.write(PLOT_KEY, loss_plot(history, run_uri.rstrip("/").rpartition("/")[2]))
+    try:
+        picture = loss_plot(history, run_uri.rstrip("/").rpartition("/")[2])
+    except ImportError as error:  # the training is done: not for want of a picture does it fail
+        logger.warning("no loss plot: it needs the package %s", error.name)
+        return
+    store.write(PLOT_KEY, picture)
     logger.info("loss plot: %s/%s", store.uri, PLOT_KEY)
 
 

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "cutoff_len": 2048,
     "per_device_train_batch_size": 1,
     "gradient_accumulation_steps": 8,
+    "per_device_eval_batch_size": 1,  # upstream's 8 would need more memory for its logits than a training step does
     "learning_rate": 1e-4,
     "num_train_epochs": 3.0,
     "lr_scheduler_type": "cosine",
@@ -241,7 +242,12 @@ def _as_type(value: Any, wanted: Any) -> Any:
         adapter = TypeAdapter(wanted, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # a type with a configuration of its own; upstream looks at the value
         return value
-    return adapter.validate_python(value)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        if value is not False:
+            raise
+        return adapter.validate_python("no")  # as YAML reads `eval_strategy: no`
 
 
 def _check_reporters(report_to: Any) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from t2s import process_env
+from t2s.engine.chat import ChatTokenizer
 from t2s.errors import ClusterError, DatasetError, ModelError, StorageError, T2SError, TrainError
 from t2s.manifest import now, package_versions
 from t2s.model_folder import resolve_model
@@ -31,6 +32,7 @@ from t2s.training.checkpoints import HISTORY_KEY, Checkpoint, Checkpoints
 from t2s.training.model_files import copy_tokenizer, is_model_file
 from t2s.training.model_shape import ModelShape, read_shape
 from t2s.training.prepared import Prepared
+from t2s.training.probe import probe
 from t2s.training.ranks import Ranks
 from t2s.training.sft_folder import SftFolder, open_sft_folder
 
@@ -143,6 +145,11 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
     else:
         # Upstream's tokenizer is an altered one (special tokens, padding, at times the template): the base's own stays.
         copy_tokenizer(model.path, output)
+        chat = ChatTokenizer(str(output), bool(task.args.get("trust_remote_code", False)))
+        if probe(chat).digest != task.probe_digest:
+            raise TrainError(
+                f"{output}: the trained model renders another text than its base model; nothing is published"
+            )
         names = sorted(path.name for path in output.iterdir() if is_model_file(path))
     for name in names:
         if not (output / name).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -25,9 +26,18 @@ def is_tokenizer_file(path: Path) -> bool:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Put a model's own tokenizer, chat template and stop tokens in place of another's."""
+    """Put a model's own tokenizer, chat template and stop tokens in place of another's.
+
+    Both folders have a config.json; what the source's says of special tokens goes into the target's.
+    """
     for path in [path for path in target.iterdir() if is_tokenizer_file(path)]:
         path.unlink()
     for path in source.iterdir():
         if is_tokenizer_file(path):
             shutil.copyfile(path, target / path.name)
+    own, config = (json.loads((folder / "config.json").read_bytes()) for folder in (source, target))
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        config.pop(key, None)
+        if key in own:
+            config[key] = own[key]
+    (target / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

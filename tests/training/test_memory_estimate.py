@@ -74,6 +74,15 @@ def test_short_examples_need_less_than_the_cutoff_but_packs_are_always_full() ->
     assert short.total < A10_GIB < packed.total
 
 
+def test_looking_at_held_out_examples_eight_at_a_time_needs_more_than_training_on_one() -> None:
+    alone = estimate(args(), LLAMA3, 2048)
+    one, eight = (
+        estimate(args(eval_dataset="t2s_test", per_device_eval_batch_size=number), LLAMA3, 2048) for number in (1, 8)
+    )
+    assert alone is not None and one is not None and eight is not None
+    assert alone.total == one.total < A10_GIB < eight.total
+
+
 def test_advice_names_changes_that_fit_and_only_those() -> None:
     settings = args(cutoff_len=4096)
     found = advice(settings, LLAMA3, 4096, A10_GIB)
