@@ -138,8 +138,8 @@ def _activations(args: Mapping[str, Any], shape: ModelShape, kind: str, half: bo
     # Upstream checkpoints gradients unless told not to: then a layer keeps its input alone, and one at a time is whole.
     checkpointed = not args.get("disable_gradient_checkpointing")
     kept = shape.layers * tokens * (hidden * (2 if half else 4) if checkpointed else layer)
-    # Logits in half precision, in fp32, and the gradients of both (12 bytes); Liger's loss never has them whole. Without
-    # gradients, when the held-out part is looked at, it is half.
+    # Logits in half precision, in fp32, and the gradients of both (12 bytes); Liger's loss never has them whole. Where
+    # the held-out part is looked at there are no gradients, and half of it is enough.
     logits = 0.0 if args.get("enable_liger_kernel") else tokens * shape.vocabulary * 12.0
     if "eval_dataset" in args:
         batch = int(args.get("per_device_eval_batch_size", 8)) / int(args["per_device_train_batch_size"])

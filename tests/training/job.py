@@ -68,9 +68,12 @@ class TrainJob:
 
         wait_for(holds, timeout_s, what)
 
-    def ended(self, timeout_s: float = 500) -> int:
+    def ended(self, timeout_s: float = 1000) -> int:
         """Its exit code."""
-        return self.process.wait(timeout_s)
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"the job has not ended within {timeout_s:.0f} s:\n{self.log}") from error
 
     def error_line(self) -> str:
         """Its `error:` line, with what follows on more lines."""

@@ -17,7 +17,7 @@ from tests.servers import S3Server
 from tests.training.conftest import DEV_PROGRAMS, Train
 from tests.training.job import TrainJob, losses
 
-pytestmark = [pytest.mark.train, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.train, pytest.mark.timeout(3000)]
 
 
 def done_steps(run: Path) -> list[int]:
