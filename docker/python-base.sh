@@ -24,6 +24,10 @@ deb $mirror/debian bookworm-updates main
 deb $mirror/debian-security bookworm-security main" >"$work/root/etc/apt/sources.list"
 chroot "$work/root" sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get upgrade -qq --yes' >>"$work/log" 2>&1 ||
   failed
+# As Debian's slim images: no manuals, no translations; the licences stay.
+find "$work/root/usr/share/doc" ! -type d ! -name copyright -delete
+find "$work/root/usr/share/doc" -type d -empty -delete
+rm -rf "$work"/root/usr/share/{info,locale,man}/*
 rm -rf "$work"/root/var/{lib/apt/lists,cache,log}/* "$work"/root/{dev,run,tmp}/* "$work/root/etc/machine-id"
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$work/root" / >/dev/null

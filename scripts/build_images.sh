@@ -12,7 +12,7 @@
 #   APT_MIRROR=…     instead of http://deb.debian.org
 #   CA_FILE=…        certificates that the package index needs
 #   BUILDER=…        docker or buildah
-#   UV_CACHE=…       with buildah: a folder with uv's cache, in place of the builder's own
+#   UV_CACHE=…       with buildah: a folder with uv's cache, read in place of the builder's own, never written
 set -euo pipefail
 cd "$(dirname "$0")/.."
 die() {
@@ -57,7 +57,7 @@ build() { # build NAME TAG DOCKERFILE [build arguments]
   if [ "$builder" = docker ]; then
     DOCKER_BUILDKIT=1 docker build "${words[@]}" --file "$file" --tag "$image" .
   else
-    [ -z "${UV_CACHE:-}" ] || words+=(--volume "$UV_CACHE:/media")
+    [ -z "${UV_CACHE:-}" ] || words+=(--volume "$UV_CACHE:/media:O")
     # 1980-01-01 for everything, as docker/build/settle.sh has it; a base that is here already is not asked for again.
     buildah build --isolation chroot --layers --pull=false --timestamp 315532800 \
       --ignorefile "$file.dockerignore" "${words[@]}" --file "$file" --tag "$image" .

@@ -26,6 +26,8 @@ case $2 in
     ;;
   rest)
     "$uv" pip sync --quiet --python "$venv/bin/python" --require-hashes "$list"
+    # Nobody uses them here: Ray's Java workers, and tests and C headers of packages that need no compiler (120 MB).
+    (cd "$venv"/lib/python3*/site-packages && rm -rf ray/jars pyarrow/include pyarrow/tests pandas/tests numpy/tests numpy/*/tests)
     ;;
 esac
 

@@ -28,12 +28,15 @@ def build(names: Sequence[str], context: Path = ROOT, tag: str = TAG, timeout: f
     environment = {
         **os.environ,
         "BUILDER": "buildah",
-        "BASE_IMAGE": os.environ.get("BASE_IMAGE") or _python_base(),
+        "BASE_IMAGE": base(),
         "PREFIX": PREFIX,
         "TAG": tag,
     }
     if os.environ.get("SSL_CERT_FILE"):
         environment["CA_FILE"] = os.environ["SSL_CERT_FILE"]
+    cache = ROOT / ".venvs" / "uv" / "bin" / "uv"
+    if cache.exists() and "UV_CACHE" not in environment:  # what this machine's environments were made of
+        environment["UV_CACHE"] = output_of([str(cache), "cache", "dir"], 60).strip()
     return output_of([str(context / "scripts" / "build_images.sh"), *names], timeout, environment)
 
 
@@ -81,8 +84,17 @@ def output_of(words: Sequence[str], timeout: float, environment: dict[str, str] 
     return done.stdout
 
 
-def _python_base() -> str:
+def base() -> str:
+    """BASE_IMAGE, or one that is made here, once."""
+    given = os.environ.get("BASE_IMAGE")
+    if given:
+        return given
     exists = subprocess.run(["podman", "image", "exists", _PYTHON_BASE], check=False).returncode == 0
     if not exists:
         output_of([str(ROOT / "docker" / "python-base.sh"), _PYTHON_BASE], 1200)
     return _PYTHON_BASE
+
+
+def secrets() -> list[str]:
+    """Words for buildah where the package index needs this machine's certificates."""
+    return ["--secret", f"id=ca,src={os.environ['SSL_CERT_FILE']}"] if os.environ.get("SSL_CERT_FILE") else []
