@@ -196,7 +196,8 @@ def test_a_first_signal_interrupts_plain_code_and_exits_with_3(number: signal.Si
         out, err = process.communicate(timeout=20)
     assert process.returncode == 3
     assert out == "cleaned up\n"
-    assert err.splitlines()[-1] == f"error: stopped by {number.name}; running the same command again resumes"
+    # Not always last: the thread that warns of the signal may be slower than the job's end.
+    assert f"error: stopped by {number.name}; running the same command again resumes" in err.splitlines()
 
 
 WITH_A_LOOP = """

@@ -18,6 +18,8 @@ from tests.small_dataset import write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
+pytestmark = pytest.mark.timeout(600)  # two jobs are two processes each: 8 s on an idle machine
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -62,7 +64,7 @@ def start(folder: Path, content: list[dict[str, Any]], *words: str) -> subproces
 def run(folder: Path, content: list[dict[str, Any]], *words: str) -> tuple[int, str, str]:
     process = start(folder, content, *words)
     try:
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=250)
     finally:
         process.kill()
     return process.returncode, out, err
@@ -102,12 +104,12 @@ def test_a_stop_reaches_the_step_and_the_next_run_goes_on(folder: Path) -> None:
     slow = steps(folder, **{"engine.scripted.delay_s": 0.2})
     process = start(folder, slow)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(folder.glob("run/scripted/predictions/*.done")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=100)
     finally:
         process.kill()
     assert process.returncode == 3, err

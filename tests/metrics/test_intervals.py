@@ -100,4 +100,4 @@ def test_all_groups_of_a_large_report_take_a_moment() -> None:
     sums = counts * (generator.random((20 * 9, 10_000)) < 0.7)
     started = time.perf_counter()
     bootstrap_intervals(sums.astype(np.float64), counts.astype(np.float64))
-    assert time.perf_counter() - started < 20  # 0.5 s on two idle cores
+    assert time.perf_counter() - started < 60  # 0.5 s on two idle cores

@@ -217,7 +217,7 @@ def test_many_rows_with_noise_are_compared_in_a_moment(kind: str, num_rows: int)
     generator.shuffle(predicted)
     started = time.perf_counter()
     assert same(gold, predicted) == (kind != "one differs")
-    assert time.perf_counter() - started < 20  # 200,000 take 2 s on one idle core
+    assert time.perf_counter() - started < 60  # 200,000 take 2 s on one idle core
 
 
 def test_results_built_to_make_the_pairing_long_are_given_up_as_different() -> None:
