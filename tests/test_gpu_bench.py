@@ -194,8 +194,8 @@ def test_a_sweep_without_time_measures_predict_alone_and_says_what_it_left_out()
 
 
 def test_given_windows_are_measured_and_no_others() -> None:
-    sweep, _ = swept(windows=(16, 112))
-    assert set(sweep.windows) == {16, 112}
+    sweep, _ = swept(windows=(16, 112, 500, 600))
+    assert set(sweep.windows) == {16, 112, 400}, "400 interactions are all there are"
 
 
 def test_figures_are_written_after_each_pass_and_shown_as_a_table(tmp_path: Path) -> None:

@@ -55,12 +55,14 @@ class Part(NamedTuple):
         vllm: Its options.
         workloads: Names of test sets -> interactions.
         share: Of the time that is left, beside the other parts' shares.
+        windows: Of the sweep; empty: it climbs.
     """
 
     name: str
     vllm: dict[str, Any]
     workloads: dict[str, int]
     share: float
+    windows: list[int]
 
 
 class Bench:
@@ -112,11 +114,12 @@ class Bench:
         block = 32 if arguments.small else 16
         a10 = {"block_size": block, "num_gpu_blocks_override": arguments.a10_kv_tokens // block}
         number, few = arguments.interactions, arguments.interactions_a10
+        sets = {name: -(-few // 2) if name == "long" else few for name in arguments.a10_sets}  # long: twice the time
+        windows: list[int] = arguments.windows
         return [
-            Part("whole", whole | common, {"probe": number}, 4),
-            # Long schemas take twice as long.
-            Part("a10", a10 | common, {"probe": few, "short": few, "long": -(-few // 2)}, 6),
-            Part("variant", whole | common | json.loads(arguments.variant), {"probe": number}, 2),
+            Part("whole", whole | common, {"probe": number}, 4, windows or [512, 256, 384, number]),
+            Part("a10", a10 | common, sets, 6, windows),
+            Part("variant", whole | common | json.loads(arguments.variant), {"probe": number}, 2, windows),
         ]
 
     async def _part(self, part: Part, deadline: float) -> None:
@@ -174,10 +177,11 @@ class Bench:
             _say(f"{key}: {what}: {one.interactions / one.seconds:.2f} interactions/s in {one.seconds:.1f} s")
             return one
 
-        windows: list[int] = self._arguments.windows
+        windows = part.windows
         if part.name == "variant" and self._best_window is not None:
             windows = [self._best_window]
-        sweep = Sweep(measure, workload.num_interactions, self._arguments.pairs, deadline, windows)
+        pairs, shuffled = self._arguments.pairs, part.name == "a10"
+        sweep = Sweep(measure, workload.num_interactions, pairs, deadline, windows, shuffled)
         try:
             await sweep.run()
         finally:
@@ -255,6 +259,7 @@ def main() -> None:
     parser.add_argument("--budget-s", type=float, default=570.0, help="seconds for everything (default: 570)")
     parser.add_argument("--interactions", type=int, default=1200, help="of the part whole (default: 1200)")
     parser.add_argument("--interactions-a10", type=int, default=400, help="of each set of the part a10 (default: 400)")
+    parser.add_argument("--a10-sets", nargs="+", default=["probe", "short", "long"], choices=list(SHAPES))
     parser.add_argument(
         "--pairs", type=int, default=2, help="further passes of the best window and predict (default: 2)"
     )

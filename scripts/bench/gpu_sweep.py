@@ -60,16 +60,24 @@ class Sweep:
         pairs: Passes of the best window and of predict after the sweep, at most.
         deadline: `time.monotonic()` after which no pass begins that would end later.
         windows: Measure exactly these; empty: climb over `GRID`.
+        shuffled: Measure the shuffled set, too.
     """
 
     def __init__(
-        self, measure: Measure, num_interactions: int, pairs: int, deadline: float, windows: Sequence[int] = ()
+        self,
+        measure: Measure,
+        num_interactions: int,
+        pairs: int,
+        deadline: float,
+        windows: Sequence[int] = (),
+        shuffled: bool = True,
     ) -> None:
         self._measure = measure
         self._grid = [window for window in GRID if window < num_interactions] + [num_interactions]
         self._pairs = pairs
         self._deadline = deadline
-        self._windows = list(windows)
+        self._windows = list(dict.fromkeys(min(window, num_interactions) for window in windows))
+        self._shuffled = shuffled
         self._durations: dict[str, float] = {}
         self.passes: dict[str, list[Pass]] = {}
         self.left_out: list[str] = []
@@ -86,7 +94,8 @@ class Sweep:
                 await self._run(PREDICT, None)
             if not todo and not self._windows:
                 todo = self._neighbours()
-        await self._run(SHUFFLED, self._grid[-1])
+        if self._shuffled:
+            await self._run(SHUFFLED, self._grid[-1])
         for _ in range(self._pairs if self.windows else 0):
             if not (await self._run_window(self.best_window) and await self._run(PREDICT, None)):
                 break
