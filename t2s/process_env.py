@@ -12,7 +12,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-CARRIED_PREFIXES = ("AWS_", "T2S_")
+CARRIED_PREFIXES = ("AWS_", "T2S_", "WANDB_", "SWANLAB_", "MLFLOW_")
+"""Where the store is and who may use it, our own settings, and the same for what train reports to."""
 CARRIED = frozenset({"MODELSCOPE_API_TOKEN", "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN", "HF_TOKEN", "HF_ENDPOINT"})
 
 NOT_CARRIED = frozenset({"AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "T2S_IMAGE_DIGEST"})

@@ -120,7 +120,10 @@ def compose(block: Mapping[str, Any], sft_keys: Mapping[str, Any], *, use_gpu: b
             )
     precision = {} if {"bf16", "fp16", "pure_bf16"} & block.keys() or not use_gpu else {"bf16": True}
     evaluation = {"eval_strategy": "epoch"} if "eval_dataset" in sft_keys else {}
-    return {**DEFAULTS, **precision, **evaluation, **sft_keys, **block}
+    # In a pack the mask holds numbers of examples, whose sum is no number of tokens.
+    packed = block.get("packing") or block.get("neat_packing")
+    counting = {"include_num_input_tokens_seen": "all"} if packed else {}
+    return {**DEFAULTS, **precision, **evaluation, **counting, **sft_keys, **block}
 
 
 def with_places(

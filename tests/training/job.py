@@ -59,14 +59,17 @@ class TrainJob:
         """Ids of the training workers."""
         return [pid for pid in self.processes() if "RayTrainWorker" in command_of(pid)]
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 400) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 1000) -> None:
         """Wait for something while the job runs."""
 
         def holds() -> bool:
             assert self.process.poll() is None, f"the job ended before {what}:\n{self.log}"
             return condition()
 
-        wait_for(holds, timeout_s, what)
+        try:
+            wait_for(holds, timeout_s, what)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; the job:\n{self.log}") from error
 
     def ended(self, timeout_s: float = 1000) -> int:
         """Its exit code."""

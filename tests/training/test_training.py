@@ -47,9 +47,11 @@ def test_an_adapter_is_published_with_all_that_predict_must_know(
     assert not list((tmp_path / "cache" / "train").glob("*/*")), "the worker's own files are gone"
 
 
+@pytest.mark.parametrize("kind", ["lora", "full"])
 def test_a_stop_saves_at_once_and_the_next_start_repeats_nothing(
-    train: Train, training_settings: dict[str, Any], tmp_path: Path
+    train: Train, training_settings: dict[str, Any], tmp_path: Path, kind: str
 ) -> None:
+    training_settings["llamafactory"]["finetuning_type"] = kind
     whole = train(training_settings).losses()
     training_settings |= {"run_uri": str(tmp_path / "other"), "adapter_uri": str(tmp_path / "other-adapter")}
     stopped = train(training_settings, stop_at=7)
@@ -62,6 +64,33 @@ def test_a_stop_saves_at_once_and_the_next_start_repeats_nothing(
     assert {**stopped.losses(), **resumed.losses()} == pytest.approx(whole, abs=1e-6)
     history = json.loads((tmp_path / "other" / "train" / "history.json").read_bytes())
     assert [entry["step"] for entry in history if "loss" in entry] == list(range(1, 13))
+
+
+def test_the_best_of_all_checkpoints_is_published_also_after_a_restart(
+    train: Train, training_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    # Upside down, so that the best is the first of all.
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
+    best |= {"eval_strategy": "steps", "eval_steps": 5, "save_steps": 5, "save_total_limit": 1}
+    training_settings["llamafactory"] |= {**best, "max_steps": 15}
+    stopped = train(training_settings, stop_at=12)
+    assert stopped.error == "Stopped", stopped.message
+    checkpoints = tmp_path / "run" / "train" / "checkpoints"
+    assert sorted(path.stem for path in checkpoints.glob("*.done")) == ["step-00000005", "step-00000012"]
+    weights = next(checkpoints.glob("step-00000005.*/adapter_model.safetensors")).read_bytes()
+
+    resumed = train(training_settings)
+    assert resumed.error == "", resumed.message
+    assert (Path(training_settings["adapter_uri"]) / "adapter_model.safetensors").read_bytes() == weights
+
+
+def test_packed_examples_are_trained_on_and_their_tokens_counted(
+    train: Train, training_settings: dict[str, Any]
+) -> None:
+    training_settings["llamafactory"] |= {"neat_packing": True, "cutoff_len": 1024, "max_steps": 2, "report_to": "none"}
+    trained = train(training_settings)
+    assert trained.error == "", trained.message
+    assert trained.reports[-1]["values"]["num_input_tokens_seen"] <= 2 * 2 * 1024 + 64
 
 
 def test_a_loss_that_is_no_number_ends_the_training_at_its_step_and_is_in_no_checkpoint(
