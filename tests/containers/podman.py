@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,15 @@ def demand(*programs: str) -> None:
         pytest.skip(f"needs {', '.join(missing)}: apt-get install {' '.join(programs)} iptables")
     if os.geteuid() != 0:
         pytest.skip("runs containers without a daemon, and so as root")
+
+
+def program(name: str) -> Path:
+    """A program of the development environment, or of this machine; skips the test where there is none."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not in this environment; the development environment has it")
+    return Path(found)
 
 
 class Podman:

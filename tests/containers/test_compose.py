@@ -7,14 +7,13 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.containers import images
-from tests.containers.podman import HERE, demand
+from tests.containers.podman import HERE, demand, program
 from tests.servers import free_ports
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -29,12 +28,10 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         demand("podman", "runc", "buildah")
-        program = Path(sys.executable).with_name("podman-compose")
-        if not program.exists():
-            pytest.skip("podman-compose is not in this environment; the development environment has it")
+        compose = program("podman-compose")
         self.folder = images.copy_of_the_code(folder)
         (self.folder / "docker" / ".env").unlink(missing_ok=True)
-        self._compose = [str(program), "--project-name", f"t2s-test-{os.getpid()}"]
+        self._compose = [str(compose), "--project-name", f"t2s-test-{os.getpid()}"]
         s3, ray, client = free_ports(3)
         self._environment = {
             **os.environ,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.containers.podman import program
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = sorted((ROOT / "docker").rglob("*Dockerfile"))
@@ -28,13 +29,6 @@ def instructions(file: Path) -> list[tuple[str, str]]:
     return re.findall(r"^([A-Z]+) +(.+)$", text, re.MULTILINE)
 
 
-def hadolint() -> Path:
-    program = Path(sys.executable).with_name("hadolint")
-    if not program.exists():
-        pytest.skip("hadolint is not in this environment; the development environment has it")
-    return program
-
-
 def test_there_are_dockerfiles() -> None:
     assert [file.name for file in DOCKERFILES] == ["Dockerfile", "s3.Dockerfile"]
     assert len(SCRIPTS) > 8
@@ -42,14 +36,14 @@ def test_there_are_dockerfiles() -> None:
 
 @FILES
 def test_hadolint_has_nothing_to_say(file: Path) -> None:
-    done = subprocess.run([hadolint(), "--no-color", str(file)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program("hadolint"), "--no-color", str(file)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_hadolint_finds_a_root_user(tmp_path: Path) -> None:
     bad = tmp_path / "Dockerfile"
     bad.write_text("FROM debian:latest\nRUN cd /tmp && apt-get install curl\nUSER root\n", encoding="utf-8")
-    done = subprocess.run([hadolint(), "--no-color", str(bad)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program("hadolint"), "--no-color", str(bad)], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert {"DL3007", "DL3002"} <= set(re.findall(r"DL\d+", done.stdout))
 
