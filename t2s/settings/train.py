@@ -9,6 +9,7 @@ from pydantic_core import InitErrorDetails
 
 from t2s.settings.base import JobSettings, setting_error
 from t2s.training.merge_config import MergeConfig
+from t2s.training.publish_config import PublishConfig
 from t2s.training.train_config import TrainConfig
 
 
@@ -35,6 +36,20 @@ class TrainSettings(JobSettings, TrainConfig):
         if isinstance(executor, Mapping) and executor.get("kind") == "process" and isinstance(ray, Mapping):
             if ray.get("num_workers", 1) != 1:
                 yield setting_error(("ray", "num_workers"), "1 (executor.kind: process has one)", ray["num_workers"])
+
+
+class PublishSettings(JobSettings, PublishConfig):
+    """What `t2s adapter publish` can be told; it writes nothing but its output."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "publish"
+    derived: ClassVar[Mapping[str, str]] = {"run_uri": "(adapter_uri)"}
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """There is no run: nothing but the adapter is written."""
+        return {"run_uri": values.get("adapter_uri"), **values}
 
 
 class MergeSettings(JobSettings, MergeConfig):

@@ -29,7 +29,7 @@ from t2s.storage.cache import CachedFolder
 from t2s.training import adapter, llamafactory_args, memory_estimate
 from t2s.training.adapter import AdapterManifest, BaseModelRef
 from t2s.training.checkpoints import HISTORY_KEY, Checkpoint, Checkpoints
-from t2s.training.model_files import copy_tokenizer, is_model_file
+from t2s.training.model_files import copy_tokenizer, is_model_file, name_base_model
 from t2s.training.model_shape import ModelShape, read_shape
 from t2s.training.prepared import Prepared
 from t2s.training.probe import probe
@@ -140,7 +140,7 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
     """Store what upstream has left in its output folder, as something that predict can trust."""
     is_adapter = (output / "adapter_config.json").is_file()
     if is_adapter:
-        _name_base_model(output / "adapter_config.json", task.model_uri)
+        name_base_model(output / "adapter_config.json", task.model_uri)
         names = list(adapter.ADAPTER_FILES)
     else:
         # Upstream's tokenizer is an altered one (special tokens, padding, at times the template): the base's own stays.
@@ -290,13 +290,6 @@ def _no_disk_full(folder: Path) -> Iterator[None]:
         raise StorageError(
             f"{folder}: the disk of this node is full; free some space, or set cache_dir to a disk with room"
         ) from error
-
-
-def _name_base_model(config_file: Path, model_uri: str) -> None:
-    """Put the model's URI where peft has written this node's path of it."""
-    config = json.loads(config_file.read_bytes())
-    config["base_model_name_or_path"] = model_uri
-    config_file.write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def _metrics(state: dict[str, Any]) -> dict[str, float]:

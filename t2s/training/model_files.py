@@ -41,3 +41,10 @@ def copy_tokenizer(source: Path, target: Path) -> None:
         if key in own:
             config[key] = own[key]
     (target / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def name_base_model(adapter_config: Path, model_uri: str) -> None:
+    """Put the model's URI where peft has written a node's path of it."""
+    config = json.loads(adapter_config.read_bytes())
+    config["base_model_name_or_path"] = model_uri
+    adapter_config.write_text(json.dumps(config, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -115,3 +115,13 @@ def merge(worker_process: subprocess.Popen[str], tmp_path: Path) -> Train:
         return ask(worker_process, {"merge": settings, "output": str(tmp_path / "merged.jsonl")})
 
     return run
+
+
+@pytest.fixture
+def publish(worker_process: subprocess.Popen[str], tmp_path: Path) -> Train:
+    """Publishes as settings say, in a process of its own."""
+
+    def run(settings: dict[str, Any]) -> Trained:
+        return ask(worker_process, {"publish": settings, "output": str(tmp_path / "published.jsonl")})
+
+    return run

@@ -2,6 +2,7 @@
 
     python -m tests.training.one_worker        reads a line for each: {"settings": {…}, "stop_at": 7, "output": FILE}
                                                                   or {"merge": {…}, "output": FILE}
+                                                                  or {"publish": {…}, "output": FILE}
 
 Importing torch and LLaMA-Factory takes ten seconds, so it is done once; each training is a fork. It writes what the
 worker reports into FILE, a JSON object a line, and last how it ended. `stop_at` requests a stop after that step.
@@ -18,6 +19,7 @@ from typing import Any, TextIO
 from t2s import process_env
 from t2s.errors import T2SError
 from t2s.training.merge_config import MergeConfig
+from t2s.training.publish_config import PublishConfig
 from t2s.training.ranks import Ranks
 from t2s.training.train_config import TrainConfig
 from t2s.training.train_progress import StepReport
@@ -40,6 +42,7 @@ def work(request: dict[str, Any]) -> None:
     """Plan and train with one worker, or merge."""
     from t2s.training.llamafactory_run import run_training
     from t2s.training.merge_adapter import merge_adapter
+    from t2s.training.publish_adapter import publish_adapter
     from t2s.training.train_plan import make_train_plan
 
     with open(request["output"], "w", encoding="utf-8") as output:
@@ -48,6 +51,9 @@ def work(request: dict[str, Any]) -> None:
         try:
             if "merge" in request:
                 merge_adapter(MergeConfig.model_validate(request["merge"]))
+                return
+            if "publish" in request:
+                publish_adapter(PublishConfig.model_validate(request["publish"]))
                 return
             settings = request["settings"]
             plan = make_train_plan(TrainConfig.model_validate(settings), settings, use_gpu=False)

@@ -17,31 +17,27 @@ from tests.training.byte_tokenizer import write_byte_tokenizer
 PROMPT_DIGEST = "5" * 64
 
 
-def write_model(folder: Path, seed: int = 0, scale: float = 1.0) -> Path:
-    """Random weights; `scale` times as large as they should be."""
+def write_model(folder: Path, seed: int = 0, hidden_size: int = 32) -> Path:
+    """Random weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     write_byte_tokenizer(folder)
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=264,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=256,
-            eos_token_id=257,
-            pad_token_id=257,
-        )
+    config = LlamaConfig(
+        vocab_size=264,
+        hidden_size=hidden_size,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=256,
+        eos_token_id=257,
+        pad_token_id=257,
     )
-    for parameter in model.parameters():
-        parameter.data.mul_(scale)
-    model.save_pretrained(folder)
+    LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 
