@@ -7,7 +7,7 @@ import logging
 import math
 import uuid
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import TrainerCallback
@@ -16,22 +16,11 @@ from t2s.errors import Stopped, T2SError, TrainError
 from t2s.storage import Store
 from t2s.training.checkpoints import HISTORY_KEY, Checkpoints, Stored, files_of
 from t2s.training.ranks import Ranks
-from t2s.training.train_progress import StepReport, finite_values
+from t2s.training.train_progress import Link, StepReport, finite_values
 
 logger = logging.getLogger(__name__)
 
 TENSORBOARD_FOLDER = "train/tensorboard/"
-
-
-class Link(Protocol):
-    """A worker's way to whoever follows the training."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether the training must save and end."""
-
-    def report(self, report: StepReport) -> None:
-        """A step is done; called in the first worker alone."""
 
 
 class TrainingCallback(TrainerCallback):  # type: ignore[misc]  # transformers has no types here

@@ -35,6 +35,7 @@ from t2s.training.prepared import Prepared
 from t2s.training.probe import probe
 from t2s.training.ranks import Ranks
 from t2s.training.sft_folder import SftFolder, open_sft_folder
+from t2s.training.train_progress import Link
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ class TrainTask:
 
     Attributes:
         args: LLaMA-Factory's arguments, checked, without this node's places.
-        dataset_uri, model_uri, run_uri, adapter_uri, models_dir, cache_dir: As in `TrainConfig`.
+        dataset_uri, model_uri, run_uri, adapter_uri, models_dir, cache_dir: As in `TrainConfig`, local paths absolute:
+            Ray Train's workers have a working directory of their own.
+        base_uri: `model_uri` as it was written, for the manifest.
         model_digest, sft_digest: What these must be on every node.
         plan_digest: Checkpoints belong to it.
         prepared: What prepare says of the examples.
@@ -65,6 +68,7 @@ class TrainTask:
     cache_dir: str
     model_digest: str
     sft_digest: str
+    base_uri: str
     plan_digest: str
     prepared: Prepared
     probe_digest: str
@@ -74,13 +78,13 @@ class TrainTask:
     refuse_memory: bool
 
 
-def run_training(task: TrainTask, ranks: Ranks, link: Any) -> None:
+def run_training(task: TrainTask, ranks: Ranks, link: Link) -> None:
     """Train to the end and publish; returns in every worker when the result is in the store.
 
     Args:
         task: What to do.
         ranks: The other workers.
-        link: See `callback.Link`.
+        link: Where progress goes and a stop comes from.
 
     Raises:
         Stopped: A stop was requested; the checkpoint is stored.
@@ -100,7 +104,7 @@ def run_training(task: TrainTask, ranks: Ranks, link: Any) -> None:
         _train(task, ranks, link, model, sft, work_dir)
 
 
-def _train(task: TrainTask, ranks: Ranks, link: Any, model: CachedFolder, sft: SftFolder, work_dir: Path) -> None:
+def _train(task: TrainTask, ranks: Ranks, link: Link, model: CachedFolder, sft: SftFolder, work_dir: Path) -> None:
     import torch
     from datasets import disable_progress_bars  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp
@@ -140,7 +144,7 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
     """Store what upstream has left in its output folder, as something that predict can trust."""
     is_adapter = (output / "adapter_config.json").is_file()
     if is_adapter:
-        name_base_model(output / "adapter_config.json", task.model_uri)
+        name_base_model(output / "adapter_config.json", task.base_uri)
         names = list(adapter.ADAPTER_FILES)
     else:
         # Upstream's tokenizer is an altered one (special tokens, padding, at times the template): the base's own stays.
@@ -157,7 +161,7 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
     manifest = AdapterManifest(
         kind="adapter" if is_adapter else "model",
         digest="",
-        base_model=BaseModelRef(uri=task.model_uri, digest=task.model_digest),
+        base_model=BaseModelRef(uri=task.base_uri, digest=task.model_digest),
         prompt_digest=task.prepared.prompt_digest,
         prompt=task.prepared.prompt,
         probe_digest=task.probe_digest,

@@ -51,7 +51,7 @@ def publish_adapter(config: PublishConfig) -> AdapterManifest:
     sft = open_sft_folder(config.dataset_uri, config.cache_dir)
     said = _said(folder.path, sft)
     # What a file of settings does not name has upstream's default: off.
-    block = {"mask_history": False, "train_on_prompt": False} if said else {}
+    block: dict[str, Any] = {"mask_history": False, "train_on_prompt": False} if said else {}
     block |= {key: said[key] for key in _LOOKED_AT if key in said}
     if config.template is not None:
         block["template"] = config.template

@@ -7,12 +7,13 @@ rendered with, the number of examples in a step, and every upstream key that can
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from t2s.engine.chat import ChatTokenizer
 from t2s.errors import PlanMismatch
-from t2s.model_folder import resolve_model
+from t2s.model_folder import SAMPLE, resolve_model
 from t2s.plan_claim import parts_digest
 from t2s.storage import open_store
 from t2s.training import llamafactory_args, memory_estimate
@@ -99,12 +100,13 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
     digest = parts_digest(parts)
     task = TrainTask(
         args=args,
-        dataset_uri=config.dataset_uri,
-        model_uri=config.model_uri,
-        run_uri=config.run_uri,
-        adapter_uri=config.adapter_uri,
-        models_dir=config.models_dir,
-        cache_dir=config.cache_dir,
+        dataset_uri=_absolute(config.dataset_uri),
+        model_uri=_absolute(config.model_uri) if config.model_uri != SAMPLE else SAMPLE,
+        run_uri=_absolute(config.run_uri),
+        adapter_uri=_absolute(config.adapter_uri),
+        models_dir=_absolute(config.models_dir),
+        cache_dir=_absolute(config.cache_dir),
+        base_uri=config.model_uri,
         model_digest=model.digest,
         sft_digest=sft.digest,
         plan_digest=digest,
@@ -117,6 +119,10 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
     )
     shape = read_shape(model.path)
     return TrainPlan(task, parts, digest, shape, examined, global_batch, _published(config.adapter_uri, digest))
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else os.path.abspath(os.path.expanduser(uri))
 
 
 def _published(adapter_uri: str, digest: str) -> AdapterManifest | None:

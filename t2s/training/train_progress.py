@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from t2s.progress import Display, duration, rate
 from t2s.training.gpu_speed import peak_flops
@@ -29,6 +29,17 @@ class StepReport(NamedTuple):
     step: int
     total_steps: int
     values: dict[str, float]
+
+
+class Link(Protocol):
+    """A worker's way to whoever follows the training."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the training must save and end."""
+
+    def report(self, report: StepReport) -> None:
+        """A step is done; called in the first worker alone."""
 
 
 class TrainSnapshot(NamedTuple):

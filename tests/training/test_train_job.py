@@ -15,7 +15,7 @@ from t2s.storage import open_store
 from tests.cluster.ray_cluster import command_of, is_alive, wait_for
 from tests.servers import S3Server
 from tests.training.conftest import DEV_PROGRAMS, Train
-from tests.training.job import TrainJob, losses
+from tests.training.job import ROOT, TrainJob, losses
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(3000)]
 
@@ -34,6 +34,8 @@ def test_a_killed_worker_is_replaced_and_the_loss_curve_goes_on(
     training_settings: dict[str, Any], train: Train, tmp_path: Path
 ) -> None:
     settings, run = long(training_settings), tmp_path / "run"
+    # Relative ones are relative to the job's working directory; the workers have another.
+    settings |= {name: os.path.relpath(value, ROOT) for name, value in settings.items() if isinstance(value, str)}
     with TrainJob(settings, tmp_path) as job:
         job.wait_for(lambda: max(done_steps(run), default=0) >= 40, "the checkpoint of step 40")
         [worker] = job.workers()
@@ -47,6 +49,9 @@ def test_a_killed_worker_is_replaced_and_the_loss_curve_goes_on(
     status = json.loads((run / "train" / "status.json").read_bytes())
     assert (status["state"], status["counts"]["restarts"], status["counts"]["done_steps"]) == ("done", 1, 200)
     assert (run / "train" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+    manifest = json.loads((run / "adapter" / "manifest.json").read_bytes())
+    assert manifest["base_model"]["uri"] == settings["model_uri"]
 
     undisturbed = long(training_settings | {"run_uri": str(tmp_path / "u"), "adapter_uri": str(tmp_path / "ua")})
     wanted = train(undisturbed)
