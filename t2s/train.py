@@ -67,7 +67,7 @@ def train(settings: TrainSettings, execute: Execute) -> AdapterManifest:
             store = open_store(settings.run_uri)
             store.probe()
             claim(store, PLAN_KEY, plan.parts)
-            record.begin(0, 0)
+            record.begin(1, 0)  # something is to do; how many steps, the workers say
             try:
                 execute(plan, progress)
             finally:

@@ -286,3 +286,25 @@ def test_a_job_that_does_not_finish_within_the_grace_is_ended_with_3() -> None:
     assert process.returncode == 3
     assert 18 < time.monotonic() - begun < 21
     assert "not orderly within 19 s" in err.splitlines()[-1]
+
+
+def test_a_job_that_looks_itself_is_not_interrupted_and_has_the_time_that_it_asks_for() -> None:
+    body = """
+    stop.grace_s, stop.looks_itself = 2.0, True
+    print("ready", flush=True)
+    while not stop.requested:
+        time.sleep(0.01)
+    print("saved", flush=True)
+    stop.looks_itself = False
+    {then}
+    """
+    with started(body.format(then="raise Stopped('stopped, and saved')")) as process:
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.splitlines()[-1]) == (3, "saved\n", "error: stopped, and saved")
+
+    with started(body.format(then="time.sleep(60)")) as process:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert "not orderly within 2 s" in err

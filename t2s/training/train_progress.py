@@ -117,9 +117,8 @@ class TrainProgress:
         self._peak_flops: float | None = None
         self._display = Display(self.snapshot, clock)
 
-    def begin(self, total: int = 0, done: int = 0) -> None:
-        """Show progress from now on; how many steps there are, the workers say later."""
-        self._total, self._done = total, done
+    def begin(self, _total: int = 0, _done: int = 0) -> None:
+        """Show progress from now on; how many steps there are and are done, the workers say."""
         self._display.begin()
 
     def started(self, flops_per_token: float, device: str, num_workers: int) -> None:

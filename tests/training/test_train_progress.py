@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from t2s.manifest import StatusWriter
+from t2s.run_status import find_jobs, print_table
+from t2s.storage import open_store
 from t2s.training.gpu_speed import flops_per_token, peak_flops
 from t2s.training.model_shape import ModelShape
 from t2s.training.train_progress import StepReport, TrainProgress, finite_values
@@ -56,6 +61,20 @@ def test_after_a_restart_rates_count_anew_and_the_steps_are_those_of_the_checkpo
     clock.now += 1
     progress.report(report(6, 600))
     assert progress.snapshot().time_left_s == 94.0
+
+
+def test_the_table_of_a_run_shows_steps_where_a_job_counts_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = TrainProgress()
+    progress.report(report(7, 700, loss=1.0))
+    store = open_store(str(tmp_path))
+    writer = StatusWriter(store, "train", lambda: progress.snapshot()._asdict())
+    writer.start()
+    writer.finish("stopped", "stopped at step 7 of 100")
+    print_table(store.uri, find_jobs(store))
+    shown = capsys.readouterr().out
+    assert "7/100 steps" in shown and "stopped at step 7 of 100" in shown
 
 
 def test_only_numbers_are_passed_on() -> None:
