@@ -26,16 +26,7 @@ else
   echo "demo.sh: neither a Docker daemon with compose nor podman-compose is here" >&2
   exit 2
 fi
-random() { od -An -N "$1" -tx1 /dev/urandom | tr -d ' \n'; }
-if [ ! -e .env ]; then
-  (
-    umask 077
-    sed -e "s/^AWS_ACCESS_KEY_ID=$/&$(random 10)/" -e "s/^AWS_SECRET_ACCESS_KEY=$/&$(random 20)/" \
-      -e "s/^RAY_AUTH_TOKEN=$/&$(random 32)/" .env.example >.env
-    [ "${compose[0]}" = docker ] || echo 'PREFIX=localhost/' >>.env
-  )
-  echo "demo.sh: made docker/.env with random secrets" >&2
-fi
+./make-env.sh "${compose[0]}"
 ../scripts/build_images.sh base "$predict" s3
 
 run=s3://t2s/runs/sample
@@ -46,7 +37,9 @@ for _ in {1..60}; do
   "${compose[@]}" exec -T s3 test -f /tmp/ready 2>/dev/null && break
   sleep 1
 done
-"${compose[@]}" run --rm sample-data
-"${compose[@]}" run --rm "$predict" configs/predict_sample.yaml "run_uri=$run" \
+# docker compose needs no profile for a service that is named, podman-compose does.
+run_job() { "${compose[@]}" --profile jobs run --rm "$@"; }
+run_job sample-data
+run_job "$predict" configs/predict_sample.yaml "run_uri=$run" \
   dataset_uri=s3://t2s/datasets/sample/test_data/test.json
-"${compose[@]}" run --rm evaluate configs/evaluate_sample.yaml "run_uri=$run" "gold_uri=$gold"
+run_job evaluate configs/evaluate_sample.yaml "run_uri=$run" "gold_uri=$gold"
