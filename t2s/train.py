@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from t2s.environments import has_nvidia_gpu
+from t2s.environments import has_nvidia_gpu, nvidia_smi
 from t2s.errors import T2SError
 from t2s.job import Redactor
 from t2s.plan_claim import claim
@@ -20,6 +20,7 @@ from t2s.settings.train import TrainSettings
 from t2s.storage import Store, open_store
 from t2s.training.adapter import AdapterManifest, read_manifest
 from t2s.training.checkpoints import HISTORY_KEY
+from t2s.training.memory_estimate import demand_room
 from t2s.training.train_plan import PLAN_KEY, TrainPlan, make_train_plan
 from t2s.training.train_progress import StepReport, TrainProgress
 
@@ -120,6 +121,8 @@ def plan_training(settings: TrainSettings) -> TrainPlan:
     # No setting is meant to hold a secret, but a URI can be written with a password in it.
     redacted = json.loads(Redactor(secret_values())(json.dumps(settings.resolved(), ensure_ascii=False)))
     plan = make_train_plan(settings, redacted, use_gpu=uses_gpu(settings))
+    if plan.task.use_gpu and settings.executor.kind != "ray":  # on a cluster the workers look at their own
+        _demand_room(plan)
     examined = plan.examined
     logger.info(
         "%d examples, %s tokens, the longest has %d; %d a step; their tokens are those that predict uses%s",
@@ -127,6 +130,22 @@ def plan_training(settings: TrainSettings) -> TrainPlan:
         f"; {examined.num_cut} are cut" if examined.num_cut else "",
     )  # fmt: skip
     return plan
+
+
+def _demand_room(plan: TrainPlan) -> None:
+    """The smallest GPU of this machine must hold a worker."""
+    lines = nvidia_smi("--query-gpu=memory.total,name", "--format=csv,noheader,nounits")
+    if not lines:
+        return
+    room_mib, _, name = min(lines, key=lambda line: float(line.partition(",")[0])).partition(",")
+    demand_room(
+        plan.task.args,
+        plan.shape,
+        plan.examined.longest_tokens,
+        float(room_mib) / 1024,
+        name.strip(),
+        refuse=plan.task.refuse_memory,
+    )
 
 
 def _draw(store: Store, run_uri: str) -> None:

@@ -99,7 +99,7 @@ def run_training(task: TrainTask, ranks: Ranks, link: Link) -> None:
     _demand_same(task, model, sft)
     shape = read_shape(model.path)
     if task.use_gpu:
-        check_gpu_memory(task, shape)
+        _check_gpu_memory(task, shape)
     with _work_dir(task, ranks) as work_dir, _no_disk_full(work_dir):
         _train(task, ranks, link, model, sft, work_dir)
 
@@ -178,30 +178,21 @@ def publish_result(task: TrainTask, model: CachedFolder, output: Path, state: di
     return published
 
 
-def check_gpu_memory(task: TrainTask, shape: ModelShape) -> None:
-    """Refuse, or warn of, settings that by estimate do not fit this worker's GPU."""
+def _check_gpu_memory(task: TrainTask, shape: ModelShape) -> None:
     import torch
 
     room_gib = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30
-    found = memory_estimate.estimate(task.args, shape, task.longest_tokens)
-    if found is None or found.total <= room_gib:
-        logger.info("memory of a GPU: %s estimated, %.1f GiB there", found or "not", room_gib)
-        return
-    text = (
-        f"{torch.cuda.get_device_name()}: the settings need about {found}, and a GPU here has {room_gib:.1f} GiB; "
-        f"{_memory_advice(task, shape, room_gib)}. memory_check: warn tries it nevertheless"
+    memory_estimate.demand_room(
+        task.args, shape, task.longest_tokens, room_gib, torch.cuda.get_device_name(), refuse=task.refuse_memory
     )
-    if task.refuse_memory:
-        raise TrainError(text)
-    logger.warning("%s", text)
 
 
-def _memory_advice(task: TrainTask, shape: ModelShape, room_gib: float | None = None) -> str:
+def _memory_advice(task: TrainTask, shape: ModelShape) -> str:
+    """After the memory was not enough, whatever was estimated: what by estimate needs a fifth less than there is."""
     import torch
 
-    if room_gib is None:
-        room_gib = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30
-    changes = memory_estimate.advice(task.args, shape, task.longest_tokens, room_gib)
+    room_gib = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / 2**30
+    changes = memory_estimate.advice(task.args, shape, task.longest_tokens, 0.8 * room_gib)
     return f"what would fit: {', or '.join(changes)}" if changes else "no setting makes it fit: take a bigger GPU"
 
 

@@ -7,10 +7,14 @@ SDPA): 4 × 1,024 tokens without gradient checkpointing 48 GiB measured, 48 esti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from t2s.errors import SettingsError
 from t2s.training.model_shape import ModelShape
+
+logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _CONTEXT_GIB = 0.8
@@ -66,6 +70,37 @@ def estimate(args: Mapping[str, Any], shape: ModelShape, longest_tokens: int) ->
         states=_states(args, shape, kind) / _GIB,
         activations=_activations(args, shape, kind, half, tokens) / _GIB,
     )
+
+
+def demand_room(
+    args: Mapping[str, Any], shape: ModelShape, longest_tokens: int, room_gib: float, device: str, *, refuse: bool
+) -> None:
+    """Refuse, or warn of, settings that by estimate do not fit a GPU.
+
+    Args:
+        args: Upstream's arguments.
+        shape: The model.
+        longest_tokens: Of the longest example.
+        room_gib: What the GPU has.
+        device: Its name.
+        refuse: Whether it is an error.
+
+    Raises:
+        SettingsError: They do not fit; says what to change.
+    """
+    found = estimate(args, shape, longest_tokens)
+    if found is None or found.total <= room_gib:
+        logger.info("memory of a GPU: %s estimated, %.1f GiB there", found or "not", room_gib)
+        return
+    changes = advice(args, shape, longest_tokens, room_gib)
+    what = f"what would fit: {', or '.join(changes)}" if changes else "no setting makes it fit: take a bigger GPU"
+    text = (
+        f"{device}: the settings need about {found}, and it has {room_gib:.1f} GiB; {what}. memory_check: warn tries "
+        "it nevertheless"
+    )
+    if refuse:
+        raise SettingsError(text)
+    logger.warning("%s", text)
 
 
 def advice(args: Mapping[str, Any], shape: ModelShape, longest_tokens: int, room_gib: float) -> list[str]:

@@ -60,33 +60,77 @@ def train_cluster() -> Iterator[RayCluster]:
         yield cluster
 
 
+def done_steps(run: Path) -> list[int]:
+    return sorted(int(path.stem.partition("-")[2]) for path in run.glob("train/checkpoints/*.done"))
+
+
+def resumed_from(output: str) -> list[int]:
+    return [int(step) for step in re.findall(r"going on from the checkpoint of step (\d+)", output)]
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """Settings of a training that takes a minute, of a tiny model that is made here."""
+    subprocess.run([TRAIN_PYTHON, "-c", INPUT.format(str(tmp_path))], cwd=ROOT, check=True, capture_output=True)
+    block = {"template": "chatml", "max_steps": 400, "save_steps": 20, "learning_rate": 1e-2, "report_to": "none"}
+    return [f"llamafactory={json.dumps(block)}", f"ray.py_executable={TRAIN_PYTHON}", "ray.num_workers=1"]
+
+
+def begun(cluster: RayCluster, folder: Path, words: list[str]) -> subprocess.Popen[str]:
+    """A launched training that has stored the checkpoint of step 40."""
+    job = train(cluster, folder, *words)
+    try:
+        wait_for(
+            lambda: max(done_steps(folder / "run"), default=0) >= 40 or job.poll() is not None, 900, "a checkpoint"
+        )
+        assert job.poll() is None, (folder / "log").read_text(encoding="utf-8")
+    except BaseException:
+        job.kill()
+        raise
+    return job
+
+
 @pytest.mark.slow
 def test_a_node_that_is_taken_away_costs_at_most_a_checkpoint_interval(
-    train_cluster: RayCluster, tmp_path: Path
+    train_cluster: RayCluster, words: list[str], tmp_path: Path
 ) -> None:
-    subprocess.run([TRAIN_PYTHON, "-c", INPUT.format(str(tmp_path))], cwd=ROOT, check=True, capture_output=True)
-    run = tmp_path / "run"
-
-    def done_steps() -> list[int]:
-        return sorted(int(path.stem.partition("-")[2]) for path in run.glob("train/checkpoints/*.done"))
-
-    block = {"template": "chatml", "max_steps": 400, "save_steps": 20, "learning_rate": 1e-2, "report_to": "none"}
-    words = [f"llamafactory={json.dumps(block)}", f"ray.py_executable={TRAIN_PYTHON}", "ray.num_workers=1"]
-    job = train(train_cluster, tmp_path, *words)
+    job = begun(train_cluster, tmp_path, words)
     try:
-        wait_for(lambda: max(done_steps(), default=0) >= 40 or job.poll() is not None, 900, "the checkpoint of step 40")
         [worker] = train_cluster.workers("RayTrainWorker")
         raylet = parent_of(worker)
         assert "raylet" in command_of(raylet)
         os.kill(raylet, signal.SIGKILL)  # and with it whatever else is on that node, the driver perhaps
-        last_done = max(done_steps())
+        last_done = max(done_steps(tmp_path / "run"))
         code = job.wait(900)
     finally:
         job.kill()
     output = (tmp_path / "log").read_text(encoding="utf-8")
     assert code == 0, output
-    resumed = [int(step) for step in re.findall(r"going on from the checkpoint of step (\d+)", output)]
-    assert resumed and min(resumed) >= last_done
-    history = json.loads((run / "train" / "history.json").read_bytes())
+    assert resumed_from(output) and min(resumed_from(output)) >= last_done
+    history = json.loads((tmp_path / "run" / "train" / "history.json").read_bytes())
     assert [entry["step"] for entry in history if "loss" in entry] == list(range(1, 401))
-    assert (run / "adapter" / "manifest.json").is_file()
+    assert (tmp_path / "run" / "adapter" / "manifest.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_stopped_has_its_workers_save_first(
+    train_cluster: RayCluster, words: list[str], tmp_path: Path
+) -> None:
+    job = begun(train_cluster, tmp_path, words)
+    try:
+        job.send_signal(signal.SIGTERM)
+        code = job.wait(150)
+    finally:
+        job.kill()
+    output = (tmp_path / "log").read_text(encoding="utf-8")
+    assert code == 3, output
+    saved = max(done_steps(tmp_path / "run"))
+    assert f"error: stopped at step {saved} of 400; its checkpoint is stored" in output
+    wait_for(lambda: not train_cluster.workers("RayTrainWorker"), 60, "the end of the workers")
+
+    job = train(train_cluster, tmp_path, *words)
+    try:
+        assert job.wait(900) == 0, (tmp_path / "log").read_text(encoding="utf-8")
+    finally:
+        job.kill()
+    assert resumed_from((tmp_path / "log").read_text(encoding="utf-8")) == [saved]

@@ -113,6 +113,29 @@ def test_weights_that_are_a_pickle_are_refused(
     assert trained.error == "ModelError" and "pickles are never loaded" in trained.message
 
 
+def test_settings_that_do_not_fit_the_gpu_of_this_machine_are_refused_before_anything_is_loaded(
+    training_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "nvidia-smi"  # says of a machine what the driver of a small GPU would
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = -L ] && echo "GPU 0: Tiny (UUID: x)" || echo "512, Tiny"\n', encoding="utf-8"
+    )
+    program.chmod(0o755)
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump({**training_settings, "executor": {"kind": "process"}}), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "jobs/train.py", str(config)],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "error: Tiny: the settings need about" in done.stderr and "it has 0.5 GiB" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("options", "told"), [("size=200k", "no room to write it"), ("ro", "Read-only file system")])
 def test_a_store_that_is_full_or_read_only_is_told(
     training_settings: dict[str, Any], tmp_path: Path, options: str, told: str

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from t2s.training.memory_estimate import advice, estimate
+from t2s.errors import SettingsError
+from t2s.training.memory_estimate import advice, demand_room, estimate
 from t2s.training.model_shape import ModelShape, read_shape
 
 HIDDEN, WIDE, LAYERS, WORDS, KEYS = 4096, 14336, 32, 128_256, 1024
@@ -97,6 +98,24 @@ def test_advice_names_changes_that_fit_and_only_those() -> None:
         and "per_device_train_batch_size=1 llamafactory.gradient_accumulation_steps=128" in together[0]
     )
     assert advice(settings, LLAMA3, 4096, 4.0) == []
+
+
+def test_settings_that_do_not_fit_are_refused_with_what_would_or_only_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = args(cutoff_len=4096)
+    with pytest.raises(
+        SettingsError, match=r"NVIDIA A10: the settings need about 23\.3 GiB .*it has 22\.2 GiB; what"
+    ) as refusal:
+        demand_room(settings, LLAMA3, 4096, A10_GIB, "NVIDIA A10", refuse=True)
+    assert "llamafactory.cutoff_len=2048 (19.8 GiB). memory_check: warn tries it" in str(refusal.value)
+    with caplog.at_level("WARNING"):
+        demand_room(settings, LLAMA3, 4096, A10_GIB, "NVIDIA A10", refuse=False)
+        demand_room(args(), LLAMA3, 4096, A10_GIB, "NVIDIA A10", refuse=True)
+        demand_room(args(deepspeed="ds.json", cutoff_len=4096), LLAMA3, 4096, A10_GIB, "NVIDIA A10", refuse=True)
+    assert len(caplog.records) == 1
+    with pytest.raises(SettingsError, match="no setting makes it fit: take a bigger GPU"):
+        demand_room(settings, LLAMA3, 4096, 4.0, "NVIDIA GeForce GTX 1050", refuse=True)
 
 
 @pytest.mark.parametrize("key", ["deepspeed", "fsdp", "use_galore"])
