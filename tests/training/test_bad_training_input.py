@@ -34,7 +34,11 @@ def with_block(settings: dict[str, Any], **block: Any) -> dict[str, Any]:
         ({"train_on_prompt": True}, "SettingsError", ["belongs to these examples", "example_form"]),
         ({"template": "no such"}, "SettingsError", ["Template no such does not exist"]),
         ({"finetuning_type": "full", "quantization_bit": 8, "quantization_method": "hqq"}, "SettingsError", ["LoRA"]),
-        ({"use_galore": True}, "MissingExtra", ["galore", "Install it there, or leave the key out"]),
+        (
+            {"deepspeed": {"train_batch_size": 1}},
+            "MissingExtra",
+            ["deepspeed", "Install it there, or leave the key out"],
+        ),
         ({"report_to": ["tensorboard", "wandb"]}, "MissingExtra", ["report_to=wandb", "uv pip install", "wandb)"]),
         ({"report_to": "nowhere"}, "MissingExtra", ["nowhere"]),
         ({"cutoff_len": 40}, "SettingsError", ["would cut 24 of 24 examples", "allow_cut=true"]),
