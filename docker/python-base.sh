@@ -4,12 +4,11 @@
 #   docker/python-base.sh localhost/python-base:3.11
 #   BASE_IMAGE=localhost/python-base:3.11 scripts/build_images.sh base
 #
-# APT_MIRROR=https://mirror.example    instead of http://deb.debian.org; has debian/ and debian-security/
+# APT_MIRROR=https://mirror.example    Debian's packages from there: debian/ and debian-security/
 #
 # Needs root, debootstrap and buildah (apt install debootstrap buildah), and two minutes.
 set -euo pipefail
 name=${1:?python-base.sh NAME: wanted a name for the image, e.g. localhost/python-base:3.11}
-mirror=${APT_MIRROR:-http://deb.debian.org}
 work=$(mktemp -d)
 failed() {
   tail -n 20 "$work/log" >&2
@@ -17,11 +16,12 @@ failed() {
 }
 trap 'rm -rf "$work"' EXIT
 # bookworm has Python 3.11.
-debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/root" "$mirror/debian" \
-  >"$work/log" 2>&1 || failed
-echo "deb $mirror/debian bookworm main
-deb $mirror/debian bookworm-updates main
-deb $mirror/debian-security bookworm-security main" >"$work/root/etc/apt/sources.list"
+debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/root" \
+  ${APT_MIRROR:+"$APT_MIRROR/debian"} >"$work/log" 2>&1 || failed
+read -r _ mirror _ <"$work/root/etc/apt/sources.list" # where debootstrap took them from
+echo "deb $mirror bookworm main
+deb $mirror bookworm-updates main
+deb $mirror-security bookworm-security main" >"$work/root/etc/apt/sources.list"
 chroot "$work/root" sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get upgrade -qq --yes' >>"$work/log" 2>&1 ||
   failed
 # As Debian's slim images: no manuals, no translations; the licences stay.

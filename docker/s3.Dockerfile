@@ -2,7 +2,7 @@
 # no registry is needed.
 #
 #   scripts/build_images.sh s3
-ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
+ARG BASE_IMAGE=python:3.11.14-slim-bookworm
 
 FROM ${BASE_IMAGE} AS builder
 COPY docker/build/access.sh docker/build/settle.sh docker/build/only.awk locks/uv.txt locks/dev.txt /opt/t2s/build/
@@ -21,7 +21,7 @@ FROM ${BASE_IMAGE} AS image
 ARG APT_MIRROR=
 # hadolint ignore=DL3008
 RUN if [ -n "$APT_MIRROR" ]; then \
-      find /etc/apt -name '*sources*' -type f -exec sed -i "s|https\?://deb.debian.org|$APT_MIRROR|" {} +; \
+      find /etc/apt -name '*sources*' -type f -exec sed -i "s|https\?://[^/ ]*|$APT_MIRROR|" {} +; \
     fi \
     && apt-get update \
     && apt-get install --yes --no-install-recommends tini \

@@ -7,9 +7,10 @@
 #
 #   TAG=…            tag of the images; t2s's version unless said otherwise
 #   PREFIX=…         before the name: registry.example/team/ to push there; with buildah localhost/ unless said otherwise
-#   BASE_IMAGE=…     the base, e.g. a registry mirror's; docker/python-base.sh makes one without a registry
+#   BASE_IMAGE=…     the base, e.g. a registry mirror's (buildah wants its full name); docker/python-base.sh makes one without
+#                    a registry
 #   INDEX=…          package index, e.g. a mirror: https://mirror.example/simple
-#   APT_MIRROR=…     instead of http://deb.debian.org
+#   APT_MIRROR=…     Debian's packages, e.g. https://mirror.example (which has debian/ and debian-security/)
 #   CA_FILE=…        certificates that the package index needs
 #   BUILDER=…        docker or buildah
 #   UV_CACHE=…       with buildah: a folder with uv's cache, read in place of the builder's own, never written

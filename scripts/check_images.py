@@ -209,11 +209,12 @@ def images_here(engine: str, version: str) -> list[str]:
 
 
 def tool(name: str) -> Path:
-    """A program of the development environment."""
-    program = Path(sys.executable).with_name(name)
-    if not program.exists():
-        sys.exit(f"check_images: no {program}; make setup-dev brings it")
-    return program
+    """A program of the development environment, or of this machine."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        sys.exit(f"check_images: no {beside}; make setup-dev brings it")
+    return Path(found)
 
 
 def container_engine() -> str | None:

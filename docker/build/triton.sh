@@ -13,12 +13,12 @@ if [ -f /opt/venv/cuda-driver ]; then
   [ -f "$include/Python.h" ] || needed+=(python3-dev)
   apt-get update -qq
   apt-get install -qq --yes --no-install-recommends "${needed[@]}" >/dev/null
-  # The driver's library is not here, only its name is wanted.
+  # The driver's library is not here, only its name is wanted; --no-as-needed, or the name would be dropped.
   gcc -shared -o /tmp/libcuda.so.1 -Wl,-soname,libcuda.so.1 -x c /dev/null
   built=/layers/triton/opt/venv/prebuilt/$(sha256sum "$source" | cut -d' ' -f1).so
   mkdir -p "$(dirname "$built")"
   gcc "$source" -O3 -shared -fPIC -Wno-psabi -o "$built" \
-    -L/tmp -l:libcuda.so.1 -I"$(dirname "$source")/include" -I"$include"
+    -Wl,--no-as-needed -L/tmp -l:libcuda.so.1 -I"$(dirname "$source")/include" -I"$include"
   echo "$name: triton's $(basename "$source") is $built"
 fi
 /opt/t2s/build/settle.sh /layers

@@ -97,7 +97,7 @@ def test_no_service_breaks_the_rule(rule: Callable[[Services], Iterator[str]]) -
         (path_of_the_host, "predict", "volumes", ["./models:/models"]),
         (holds_a_secret, "s3", "environment", {"AWS_SECRET_ACCESS_KEY": "abcdef"}),
         (holds_a_secret, "ray-head", "environment", {"RAY_AUTH_TOKEN": "${OTHER:-abc}"}),
-        (image_without_a_tag, "s3", "image", "docker.io/chrislusf/seaweedfs:latest"),
+        (image_without_a_tag, "s3", "image", "registry.example.com/seaweedfs:latest"),
         (image_without_a_tag, "s3", "image", "t2s-s3"),
         (cluster_without_a_token, "ray-base", "environment", {}),
     ],
