@@ -244,16 +244,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._json("file", {"error": "trouble"}, status=trouble.status, headers=dict(trouble.headers), name=path)
             return
         location = self.server_hub.signed(entry, expired=trouble is not None and trouble.expired)
-        self._start(302, {**headers, "Location": location, "Content-Length": "0"})
         self._log("file", path, 302, 0, 0)
+        self._start(302, {**headers, "Location": location, "Content-Length": "0"})
 
     def _cdn(self, digest: str, query: dict[str, str]) -> None:
         name = query["name"]
         if int(query["Expires"]) < time.time():
             body = b"<Error><Code>AccessDenied</Code><Message>Request has expired.</Message></Error>"
+            self._log("cdn", name, 403, 0, 0)
             self._start(403, {"Content-Type": "application/xml", "Content-Length": str(len(body))})
             self.wfile.write(body)
-            self._log("cdn", name, 403, 0, 0)
             return
         self._bytes("cdn", name, self.server_hub.blobs[digest], {}, ranges=True)
 
@@ -273,29 +273,26 @@ class _Handler(BaseHTTPRequestHandler):
             self.server_hub.troubles.asked.append((name, start))
         if status == 206:
             if start >= len(data):
-                self._start(416, {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"})
                 self._log(kind, name, 416, start, 0)
+                self._start(416, {"Content-Range": f"bytes */{len(data)}", "Content-Length": "0"})
                 return
             headers = {**headers, "Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+        number = self._log(kind, name, status, start, 0)
         self._start(status, {**headers, "Content-Length": str(len(data) - start), "Accept-Ranges": "bytes"})
-        sent = 0
-        try:
-            if self.command == "GET":
-                for sent in self._send(data, start, trouble):  # noqa: B007 - how far it came is what counts
-                    pass
-        finally:
-            self._log(kind, name, status, start, sent)
+        if self.command == "GET":
+            self._send(data, start, trouble, number)
 
-    def _send(self, data: bytes, start: int, trouble: Trouble) -> Any:
-        """Send the body as the trouble wants it; yields how many bytes have been sent."""
+    def _send(self, data: bytes, start: int, trouble: Trouble, number: int) -> None:
+        """Send the body as the trouble wants it. Bytes are counted before they leave: who has them finds them counted."""
         limits = [limit for limit in (trouble.cut_after, trouble.stall_after) if limit >= 0]
         end = min([len(data), *(start + limit for limit in limits)])
         block = int(min(_BLOCK, max(trouble.bytes_per_s / 20, 1))) if trouble.bytes_per_s else _BLOCK
         at = start
         while at < end:
-            self.wfile.write(data[at : min(at + block, end)])
-            at = min(at + block, end)
-            yield at - start
+            up_to = min(at + block, end)
+            self.server_hub.troubles.count(number, up_to - start)
+            self.wfile.write(data[at:up_to])
+            at = up_to
             if trouble.bytes_per_s:
                 time.sleep(block / trouble.bytes_per_s)
         if trouble.stall_after >= 0:
@@ -317,10 +314,10 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble is not None and trouble.status:
             status, headers, body = trouble.status, dict(trouble.headers), {"error": "trouble"}
         data = json.dumps(body).encode()
+        self._log(kind, name, status, 0, 0)
         self._start(status, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
         if self.command == "GET":
             self.wfile.write(data)
-        self._log(kind, name, status, 0, 0)
 
     def _start(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -328,10 +325,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
 
-    def _log(self, kind: Kind, name: str, status: int, start: int, sent: int) -> None:
+    def _log(self, kind: Kind, name: str, status: int, start: int, sent: int) -> int:
         host = self.headers.get("Host", "").partition(":")[0]
         authorized = bool(self.headers.get("Authorization") or self.headers.get("Cookie"))
-        self.server_hub.troubles.served(Served(kind, name, status, start, sent, host, authorized))
+        return self.server_hub.troubles.served(Served(kind, name, status, start, sent, host, authorized))
 
 
 def _listed(repo: Repo, commit: str, trouble: Trouble | None) -> list[Entry]:

@@ -81,9 +81,17 @@ class Troubles:
                     return trouble
         return None
 
-    def served(self, served: Served) -> None:
+    def served(self, served: Served) -> int:
+        """Remember an answer that begins; its number is for `count`."""
         with self._lock:
             self.log.append(served)
+            return len(self.log) - 1
+
+    def count(self, number: int, sent: int) -> None:
+        """So many bytes of an answer have been sent; of no meaning once the log was cleared."""
+        with self._lock:
+            if number < len(self.log):
+                self.log[number] = self.log[number]._replace(sent=sent)
 
     def starts(self, name: str) -> list[int]:
         """From which byte on a file's bytes were asked for, once for each answer that gave some."""

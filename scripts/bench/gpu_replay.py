@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from t2s.engine import Completion, Engine, EngineInfo, Message
-from t2s.engine.chat import ChatTokenizer
 from t2s.engine.vllm_engine import VllmEngine
 from t2s.plan import PLAN_KEY
 from t2s.predict import OnTurn, Stop, _run_local, predict
@@ -305,7 +304,6 @@ class SharedVllm:
     """
 
     def __init__(self, settings: PredictSettings, model_path: str) -> None:
-        self._model_path = model_path
         self.engine = VllmEngine(settings.engine, model_path, None)
         self._ids = itertools.count()
         self._client: Any = None
@@ -329,7 +327,8 @@ class SharedVllm:
 
     async def forget(self) -> None:
         """Empty the prefix cache, and what t2s's tokenizer keeps: each pass begins as a run does."""
-        self.engine._tokenizer = await asyncio.to_thread(ChatTokenizer, self._model_path, False)
+        assert self.engine._tokenizer is not None, "start comes first"
+        self.engine._tokenizer._prefixes.clear()
         for _ in range(50):
             if await self._client.reset_prefix_cache() is not False:
                 return

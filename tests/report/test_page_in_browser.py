@@ -211,9 +211,9 @@ def test_whole_interactions_keep_the_other_turns_folded_and_matching_turns_stand
     assert card.locator(".turn").count() == len(mates)
     assert card.locator(".turn.folded").count() == len(mates) - fitting > 0
     card.locator(".turn.folded summary").first.click()
-    assert card.locator(".turn.folded .sql").first.is_visible()
+    card.locator(".turn.folded .sql").first.wait_for(state="visible")  # made when `toggle` comes, after the click
     choose(page, "view", "turns")
-    assert page.locator(".card").first.locator(".turn").count() == fitting
+    until(page, f"document.querySelector('.card').querySelectorAll('.turn').length === {fitting}")
 
 
 def test_a_wrong_turn_shows_both_sql_with_what_differs_and_both_results(opened: Opened, page_file: Path) -> None:
