@@ -38,6 +38,7 @@ def main(settings: EvaluateSettings, stop: StopSignal) -> None:
             num_workers=settings.num_workers,
             limits=settings.limits,
             cache_dir=cache_dir,
+            cache_max_bytes=settings.cache_max_bytes,
             on_progress=record.advance,
         )
     print_report(report, stdout_console())

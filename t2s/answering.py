@@ -52,7 +52,7 @@ class Answerer:
         self._config = config
         self._on_turn = on_turn
         self._template = PromptTemplate(config.prompt)
-        self._databases = find_databases(config.databases_uri, cache_dir=Path(config.cache_dir))
+        self._databases = find_databases(config.databases_uri, Path(config.cache_dir), config.cache_max_bytes)
         self._schemas: dict[str, asyncio.Task[SchemaPrompt]] = {}
         self._length = CompletionLength(config.engine.generation.max_tokens)
 

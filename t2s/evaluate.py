@@ -64,6 +64,7 @@ def evaluate_run(
     num_workers: int | None = None,
     limits: Limits | None = None,
     cache_dir: Path | None = None,
+    cache_max_bytes: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Score predictions and write `report.json`, `report.html` and `evaluate/turns.jsonl` into the run.
@@ -78,6 +79,7 @@ def evaluate_run(
         num_workers: Processes that run queries, and that compare texts; None: one for each CPU.
         limits: What one query may take.
         cache_dir: Where databases from a store are kept on this node.
+        cache_max_bytes: Most that may be kept there; null: no limit.
         on_progress: Called with the turns judged and all turns.
 
     Raises:
@@ -89,7 +91,7 @@ def evaluate_run(
     predictions_uri = predictions_uri or own_predictions
     gold = read_gold(gold_uri, limit=limit)
     predictions = read_predictions(predictions_uri, gold, whole_gold=limit is None)
-    databases = find_databases(databases_uri or default_databases_uri(gold_uri), cache_dir=cache_dir)
+    databases = find_databases(databases_uri or default_databases_uri(gold_uri), cache_dir, cache_max_bytes)
     databases.check(interaction.db_id for interaction in gold)
     store = open_store(run_uri)
     manifest = read_manifest(store, "predict") if predictions_uri.startswith(run_uri.rstrip("/")) else None

@@ -73,7 +73,7 @@ def make_plan(config: PredictConfig) -> Plan:
     _demand_questions(interactions, config.dataset_uri)
     if config.history == "gold":
         _demand_gold(interactions, config.dataset_uri)
-    databases = find_databases(config.databases_uri, cache_dir=Path(config.cache_dir))
+    databases = find_databases(config.databases_uri, Path(config.cache_dir), config.cache_max_bytes)
     db_ids = sorted({interaction.db_id for interaction in interactions})
     databases.check(db_ids)
     shards = cut(plan_order(interactions), config.shard_turns)
@@ -91,11 +91,13 @@ def make_plan(config: PredictConfig) -> Plan:
         scripted = config.engine.scripted
         parts["model"] = _digest([scripted.answers_uri, scripted.die_on, scripted.fail_on])
     else:
-        model = resolve_model(config.engine.model_uri, config.models_dir, config.cache_dir)
+        model = resolve_model(config.engine.model_uri, config.models_dir, config.cache_dir, config.cache_max_bytes)
         model_path, parts["model"] = model.path, model.digest
         adapter = None
         if config.engine.adapter_uri is not None:
-            adapter = resolve_model(config.engine.adapter_uri, config.models_dir, config.cache_dir)
+            adapter = resolve_model(
+                config.engine.adapter_uri, config.models_dir, config.cache_dir, config.cache_max_bytes
+            )
             parts["adapter"] = adapter.digest
         check_trained(config.engine, model, adapter, parts["prompt"])
         if config.engine.kind == "vllm":

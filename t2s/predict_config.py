@@ -58,6 +58,7 @@ class PredictConfig(BaseModel):
         predictions: How `predictions.json` is written.
         models_dir: Where the packaged small model (`model_uri: sample`) is made.
         cache_dir: This node's cache of databases and models from object storage.
+        cache_max_bytes: Most that the cache may hold; what was used longest ago goes first. Null: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,3 +79,4 @@ class PredictConfig(BaseModel):
     predictions: PredictionsConfig = PredictionsConfig()
     models_dir: str = "models"
     cache_dir: str = "~/.cache/t2s"
+    cache_max_bytes: int | None = Field(None, gt=0)

@@ -57,6 +57,7 @@ class PrepareConfig(BaseModel):
         limits: What one gold query may take.
         models_dir: Where the packaged small model (`model_uri: sample`) is made.
         cache_dir: This node's cache of databases and tokenizers; files are also put together there.
+        cache_max_bytes: Most that the cache may hold; what was used longest ago goes first. Null: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -79,6 +80,7 @@ class PrepareConfig(BaseModel):
     limits: Limits = Limits()
     models_dir: str = "models"
     cache_dir: str = "~/.cache/t2s"
+    cache_max_bytes: int | None = Field(None, gt=0)
 
 
 class Conflict(NamedTuple):

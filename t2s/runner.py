@@ -109,8 +109,12 @@ class ShardRunner:
             return None, None
         adapter = config.engine.adapter_uri
         return (
-            str(resolve_model(config.engine.model_uri, config.models_dir, config.cache_dir).path),
-            None if adapter is None else str(resolve_model(adapter, config.models_dir, config.cache_dir).path),
+            str(
+                resolve_model(config.engine.model_uri, config.models_dir, config.cache_dir, config.cache_max_bytes).path
+            ),
+            None
+            if adapter is None
+            else str(resolve_model(adapter, config.models_dir, config.cache_dir, config.cache_max_bytes).path),
         )
 
     async def close(self) -> None:

@@ -283,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(data, start, trouble, number)
 
     def _send(self, data: bytes, start: int, trouble: Trouble, number: int) -> None:
-        """Send the body as the trouble wants it. Bytes are counted before they leave: who has them finds them counted."""
+        """Send the body as the trouble wants it; bytes count before they leave, so the receiver finds them counted."""
         limits = [limit for limit in (trouble.cut_after, trouble.stall_after) if limit >= 0]
         end = min([len(data), *(start + limit for limit in limits)])
         block = int(min(_BLOCK, max(trouble.bytes_per_s / 20, 1))) if trouble.bytes_per_s else _BLOCK

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from t2s.storage import open_store
 from tests.servers import S3Server, s3_env
 from tests.small_dataset import write_dataset
 
@@ -146,6 +147,28 @@ def test_text_that_is_not_utf8_costs_nothing_but_the_bad_signs(tmp_path: Path) -
     ended = predict(tmp_path)
     assert ended.code == 0, ended.log
     assert len(json.loads((tmp_path / "run" / "predictions.json").read_bytes())) == 24
+
+
+@pytest.mark.s3
+def test_databases_that_the_cache_may_not_hold_are_one_clear_line_and_exit_code_1(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(tmp_path)
+    env = s3_env(s3_server.env["AWS_ENDPOINT_URL"])
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    store = open_store(f"s3://{s3_server.bucket}/databases")
+    for path in (tmp_path / "database").iterdir():
+        store.upload(path, path.name)
+    ended = predict(
+        tmp_path,
+        f"databases_uri=s3://{s3_server.bucket}/databases",
+        "cache_max_bytes=100",
+        f"cache_dir={tmp_path}/cache",
+        env=env,
+    )
+    assert ended.code == 1, ended.log
+    assert "cache_max_bytes" in ended.error
 
 
 @pytest.mark.s3

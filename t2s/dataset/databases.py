@@ -18,7 +18,7 @@ from t2s.errors import DatasetError
 from t2s.storage import Store, open_store
 
 if TYPE_CHECKING:
-    from t2s.storage.cache import CachedFile
+    from t2s.storage.cache import CachedFile, NodeCache
 
 _SUFFIXES = (".sqlite", ".db")
 # What SQLite leaves beside a database that was not closed: rows in there would silently be missing.
@@ -33,16 +33,14 @@ class Databases:
         store: The folder.
         keys: db_id -> keys in the store; more than one means that it is not clear which is meant.
         unfinished: Keys that have a write-ahead log or rollback journal with content beside them.
-        cache_dir: This node's cache.
+        cache: This node's.
     """
 
-    def __init__(self, store: Store, keys: dict[str, list[str]], unfinished: dict[str, str], cache_dir: Path) -> None:
-        from t2s.storage.cache import NodeCache
-
+    def __init__(self, store: Store, keys: dict[str, list[str]], unfinished: dict[str, str], cache: NodeCache) -> None:
         self._store = store
         self._keys = keys
         self._unfinished = unfinished
-        self._cache = NodeCache(cache_dir)
+        self._cache = cache
         self._files: dict[str, CachedFile] = {}
 
     @property
@@ -102,17 +100,20 @@ class Databases:
         return key
 
 
-def find_databases(databases_uri: str, *, cache_dir: Path | None = None) -> Databases:
+def find_databases(databases_uri: str, cache_dir: Path | None = None, cache_max_bytes: int | None = None) -> Databases:
     """List the databases of a folder; none is fetched yet.
 
     Args:
         databases_uri: A path, `file://` or `s3://`.
         cache_dir: Where files from a store are kept on this node; null: `~/.cache/t2s`.
+        cache_max_bytes: Most that may be kept there; null: no limit.
 
     Raises:
         DatasetError: There is none.
         StorageError: The store failed or refused.
     """
+    from t2s.storage.cache import NodeCache
+
     store = open_store(databases_uri)
     sizes = {item.key: item.size for item in store.list()}
     keys: dict[str, list[str]] = {}
@@ -131,7 +132,8 @@ def find_databases(databases_uri: str, *, cache_dir: Path | None = None) -> Data
             f"{databases_uri}: wanted SQLite databases (<db_id>.sqlite or <db_id>/<db_id>.sqlite), found {found}; "
             "set databases_uri to the folder that holds them"
         )
-    return Databases(store, keys, unfinished, (cache_dir or _DEFAULT_CACHE_DIR).expanduser())
+    cache = NodeCache((cache_dir or _DEFAULT_CACHE_DIR).expanduser(), cache_max_bytes)
+    return Databases(store, keys, unfinished, cache)
 
 
 def _db_id(key: str) -> str | None:

@@ -56,13 +56,21 @@ class Fetcher:
         self.cancelled = threading.Event()
 
     def bring(self, file: RemoteFile) -> KeptFile:
-        """Bring one file, whole and checked.
+        """Bring one file, whole and checked. When that fails, `cancelled` is set before another file can be begun.
 
         Raises:
+            Cancelled: Another file failed, or a stop was asked for.
             DigestMismatch: The bytes are not the promised ones, three times.
             ModelError: It is a pickle, or no whole safetensors file.
             StorageError: The hub or the store did not answer for too long, or refused; the disk is full.
         """
+        try:
+            return self._bring(file)
+        except BaseException:
+            self.cancelled.set()
+            raise
+
+    def _bring(self, file: RemoteFile) -> KeptFile:
         for attempt in range(1, _MAX_FETCHES + 1):
             path = self._fetch(file)
             digests = self._digests(file, path)

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 
 from t2s.dataset.location import split_uri
 from t2s.download.config import DownloadConfig, SourceConfig
-from t2s.download.fetching import Fetcher
+from t2s.download.fetching import Cancelled, Fetcher
 from t2s.download.model_check import ModelCheck
 from t2s.download.origins import (
     Access,
@@ -275,8 +275,9 @@ class _Job:
             while left:
                 self._check_stop()
                 done, left = wait(left, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
+                for error in [future.exception() for future in done]:
+                    if error is not None and not isinstance(error, Cancelled):  # the others only follow that one
+                        raise error
         except BaseException:
             fetcher.cancelled.set()
             raise

@@ -95,6 +95,7 @@ class EvaluateSettings(JobSettings):
         num_workers: Queries that run at once; null: one per CPU.
         limits: What one query may take.
         cache_dir: This node's cache of databases from object storage.
+        cache_max_bytes: Most that the cache may hold; what was used longest ago goes first. Null: no limit.
     """
 
     job: ClassVar[str] = "evaluate"
@@ -111,6 +112,7 @@ class EvaluateSettings(JobSettings):
     num_workers: int | None = Field(None, gt=0)
     limits: Limits = Limits()
     cache_dir: str = "~/.cache/t2s"
+    cache_max_bytes: int | None = Field(None, gt=0)
 
     @classmethod
     def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:

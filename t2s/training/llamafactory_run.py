@@ -48,6 +48,7 @@ class TrainTask:
         args: LLaMA-Factory's arguments, checked, without this node's places.
         dataset_uri, model_uri, run_uri, adapter_uri, models_dir, cache_dir: As in `TrainConfig`, local paths absolute:
             Ray Train's workers have a working directory of their own.
+        cache_max_bytes: As in `TrainConfig`.
         base_uri: `model_uri` as it was written, for the manifest.
         model_digest, sft_digest: What these must be on every node.
         plan_digest: Checkpoints belong to it.
@@ -66,6 +67,7 @@ class TrainTask:
     adapter_uri: str
     models_dir: str
     cache_dir: str
+    cache_max_bytes: int | None
     model_digest: str
     sft_digest: str
     base_uri: str
@@ -94,8 +96,8 @@ def run_training(task: TrainTask, ranks: Ranks, link: Link) -> None:
         RuntimeError: What torch raises when another worker is lost, among others.
     """
     process_env.prepare_training_libraries()
-    model = resolve_model(task.model_uri, task.models_dir, task.cache_dir)
-    sft = open_sft_folder(task.dataset_uri, task.cache_dir)
+    model = resolve_model(task.model_uri, task.models_dir, task.cache_dir, task.cache_max_bytes)
+    sft = open_sft_folder(task.dataset_uri, task.cache_dir, task.cache_max_bytes)
     _demand_same(task, model, sft)
     shape = read_shape(model.path)
     if task.use_gpu:

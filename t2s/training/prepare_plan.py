@@ -95,7 +95,7 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
     dataset = read_dataset(config.dataset_uri, limit=config.limit)
     interactions = dataset.interactions
     _demand_gold(interactions, config.dataset_uri)
-    databases = find_databases(config.databases_uri, cache_dir=Path(config.cache_dir))
+    databases = find_databases(config.databases_uri, Path(config.cache_dir), config.cache_max_bytes)
     db_ids = sorted({one.db_id for one in interactions})
     databases.check(db_ids)
     digests = {db_id: databases.digest(db_id) for db_id in db_ids}
@@ -117,7 +117,7 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
         history = _histories(interactions, split, predicted, config.predictions_uri)
         found = "\n".join(f"{key}{predicted[key]!r}" for key in sorted(predicted))
         parts["predictions"] = hashlib.sha256(found.encode()).hexdigest()
-    lengths = open_lengths(config.model_uri, config.models_dir, config.cache_dir)
+    lengths = open_lengths(config.model_uri, config.models_dir, config.cache_dir, config.cache_max_bytes)
     max_len = _max_model_len(config, lengths)
     parts["lengths"] = lengths.digest
     if max_len is not None:

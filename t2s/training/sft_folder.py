@@ -48,7 +48,7 @@ class SftFolder:
         return self.files[self.keys["dataset"]]
 
 
-def open_sft_folder(dataset_uri: str, cache_dir: str) -> SftFolder:
+def open_sft_folder(dataset_uri: str, cache_dir: str, cache_max_bytes: int | None = None) -> SftFolder:
     """Bring prepare's examples to this node.
 
     Raises:
@@ -56,7 +56,7 @@ def open_sft_folder(dataset_uri: str, cache_dir: str) -> SftFolder:
         StorageError: The store failed or refused.
     """
     prepared = read_prepared(dataset_uri)
-    folder = NodeCache(Path(cache_dir).expanduser()).folder(f"{dataset_uri.rstrip('/')}/{SFT_FOLDER}")
+    folder = NodeCache(Path(cache_dir).expanduser(), cache_max_bytes).folder(f"{dataset_uri.rstrip('/')}/{SFT_FOLDER}")
     info_file = folder.path / DATASET_INFO_NAME
     try:
         info = json.loads(info_file.read_bytes())

@@ -150,13 +150,14 @@ class TokenLengths:
         return match.start() if match else 0
 
 
-def open_lengths(model_uri: str | None, models_dir: str, cache_dir: str) -> Lengths:
+def open_lengths(model_uri: str | None, models_dir: str, cache_dir: str, cache_max_bytes: int | None = None) -> Lengths:
     """Fetch a model's tokenizer, and nothing else of it.
 
     Args:
         model_uri: A model's folder, `file://`, `s3://`, or `sample`; None: characters.
         models_dir: Where the packaged small model is made on first use.
         cache_dir: Root of the node cache.
+        cache_max_bytes: Most that it may hold; None: no limit.
 
     Raises:
         ModelError: There is no such folder, or no tokenizer in it that can be used.
@@ -169,7 +170,7 @@ def open_lengths(model_uri: str | None, models_dir: str, cache_dir: str) -> Leng
         from t2s.sample_model import ensure_sample_model
 
         model_uri = str(ensure_sample_model(Path(models_dir)))
-    store, cache = open_store(model_uri), NodeCache(Path(cache_dir).expanduser())
+    store, cache = open_store(model_uri), NodeCache(Path(cache_dir).expanduser(), cache_max_bytes)
     found = {info.key for info in store.list() if "/" not in info.key}
     if "tokenizer.json" not in found:
         if not found:

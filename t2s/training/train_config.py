@@ -62,6 +62,7 @@ class TrainConfig(BaseModel):
         stop_grace_s: What a stopped job has to save a checkpoint.
         models_dir: Where the packaged small model (`model_uri: sample`) is made.
         cache_dir: This node's cache of models and data, and the workers' own files while they train.
+        cache_max_bytes: Most that the cache may hold; what was used longest ago goes first. Null: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -78,3 +79,4 @@ class TrainConfig(BaseModel):
     stop_grace_s: float = Field(120.0, gt=0)
     models_dir: str = "models"
     cache_dir: str = "~/.cache/t2s"
+    cache_max_bytes: int | None = Field(None, gt=0)

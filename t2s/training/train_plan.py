@@ -77,8 +77,8 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
         StorageError: The store failed or refused.
     """
     llamafactory_args.check_block(config.llamafactory)
-    sft = open_sft_folder(config.dataset_uri, config.cache_dir)
-    model = resolve_model(config.model_uri, config.models_dir, config.cache_dir)
+    sft = open_sft_folder(config.dataset_uri, config.cache_dir, config.cache_max_bytes)
+    model = resolve_model(config.model_uri, config.models_dir, config.cache_dir, config.cache_max_bytes)
     composed = llamafactory_args.compose(config.llamafactory, sft.keys, use_gpu=use_gpu)
     complete = llamafactory_args.checked(
         llamafactory_args.with_places(
@@ -106,6 +106,7 @@ def make_train_plan(config: TrainConfig, settings: dict[str, Any], *, use_gpu: b
         adapter_uri=_absolute(config.adapter_uri),
         models_dir=_absolute(config.models_dir),
         cache_dir=_absolute(config.cache_dir),
+        cache_max_bytes=config.cache_max_bytes,
         base_uri=config.model_uri,
         model_digest=model.digest,
         sft_digest=sft.digest,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from t2s.dataset import default_databases_uri, find_databases, read_dataset
-from t2s.errors import DatasetError
+from t2s.errors import DatasetError, StorageError
 from t2s.prompt import PromptConfig, PromptTemplate
 from t2s.storage import open_store
 from tests.servers import S3Server
@@ -45,3 +45,5 @@ def test_a_dataset_its_databases_and_a_template_come_from_s3(
         databases.check(["文本"])
     with pytest.raises(DatasetError, match=r"absent\.json: no such file"):
         read_dataset(f"{folder}/absent.json")
+    with pytest.raises(StorageError, match=r"no room for .*城市\.sqlite: .*\(cache_max_bytes\); raise it"):
+        find_databases(default_databases_uri(dataset.uri), tmp_path / "small", 10).path("中国 城市")
