@@ -15,12 +15,12 @@ PREDICT_ENV = $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo predict
 T2S := .venvs/core/bin/t2s
 DEV := .venvs/dev/bin
 
-.PHONY: help setup setup-predict setup-train setup-dev demo test check lint test-slow lock clean
+.PHONY: help setup setup-predict setup-train setup-dev demo test check lint test-slow images check-images test-containers lock clean
 
 help: ## explain the targets
 	@echo 'make TARGET [PYTHON=python3.12] [INDEX=https://.../simple] [RUN=runs/mine]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## the light environment, .venvs/core: the t2s command, no torch
 	@$(SETUP) core
@@ -55,6 +55,17 @@ test: ## every test that takes seconds: default, s3, browser, cluster, engine; o
 test-slow: ## the tests that take minutes to an hour, and those of training
 	@$(SETUP) dev predict-cpu train sample-model
 	@$(DEV)/python scripts/run_tests.py slow train slow-engine slow-train
+
+images: ## container images for a machine without a GPU: t2s-base, t2s-predict-cpu, t2s-s3
+	@scripts/build_images.sh base predict-cpu s3
+
+check-images: ## lint the Dockerfiles, look for known holes and waiting updates, write an SBOM of each image that is here
+	@$(SETUP) dev
+	@$(DEV)/python scripts/check_images.py
+
+test-containers: ## build images and run them: buildah, podman, root; half an hour
+	@$(SETUP) dev
+	@$(DEV)/python scripts/run_tests.py containers slow-containers
 
 lock: ## resolve pyproject.toml into locks/*.txt again
 	@$(SETUP) uv

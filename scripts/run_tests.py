@@ -83,6 +83,9 @@ PARTS = {
     "slow-train": Part(
         "train", "slow and train and not engine and not gpu", limit_s=3 * 3600, only_files_with="mark.train"
     ),
+    # They build images, the first time for minutes.
+    "containers": Part("dev", "containers and not slow and not gpu", limit_s=3600),
+    "slow-containers": Part("dev", "containers and slow and not gpu", limit_s=3 * 3600),
 }
 
 
@@ -216,13 +219,13 @@ def _raise_terminated(_number: int, _frame: FrameType | None) -> None:
 
 def summary(results: dict[str, Result]) -> str:
     """The table of parts and, last, the one line that sums them up."""
-    lines = [f"{'part':<12}{'passed':>7}{'failed':>8}{'skipped':>9}{'time':>11}"]
+    lines = [f"{'part':<15}{'passed':>7}{'failed':>8}{'skipped':>9}{'time':>11}"]
     for name, result in results.items():
         if result.found_tests:
             counts = f"{result.passed:>7}{result.failed:>8}{result.skipped:>9}"
         else:
             counts = f"{'no tests':>24}"
-        lines.append(f"{name:<12}{counts}{result.seconds:>9.1f} s")
+        lines.append(f"{name:<15}{counts}{result.seconds:>9.1f} s")
         lines += [f"    {note}" for note in result.notes]
     passed, failed, skipped = (
         sum(getattr(result, verdict) for result in results.values()) for verdict in ("passed", "failed", "skipped")

@@ -129,8 +129,10 @@ def test_entrypoints_are_the_jobs_of_this_repository(overlay: Path) -> None:
         job = one["metadata"]["labels"]["app.kubernetes.io/component"]
         script, config = one["spec"]["entrypoint"].split()[-2:]
         assert (script, config) == (f"/opt/t2s/jobs/{job}.py", f"/opt/t2s/configs/{job}_cluster.yaml")
-        if job in JOB_SETTINGS:
-            assert (ROOT / script.removeprefix("/opt/t2s/")).is_file()
+        assert (ROOT / script.removeprefix("/opt/t2s/")).is_file()
+        settings = JOB_SETTINGS[job].load([str(ROOT / config.removeprefix("/opt/t2s/"))])
+        uris = [value for key, value in settings.model_dump().items() if key.endswith("_uri") and value is not None]
+        assert uris and all(str(uri).startswith("s3://") for uri in uris), "a pod's own files go with it"
 
 
 @EACH_FOLDER
