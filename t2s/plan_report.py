@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from t2s.engine import Message, open_counter
+from t2s.errors import ModelError
+from t2s.gpu_plan.table import NEEDED, show_gpus
 from t2s.interaction import Interaction
 from t2s.ledger import ShardLedger
 from t2s.plan import Plan, check_plan, make_plan, unfinished
@@ -29,7 +31,11 @@ def show_plan(config: PredictConfig, console: Console) -> None:
     Raises:
         InputError: As the run itself would.
     """
-    plan = make_plan(config)
+    try:
+        plan = make_plan(config)
+    except ModelError:
+        console.print(NEEDED, markup=False, highlight=False)
+        raise
     store = open_store(config.run_uri)
     ledger = ShardLedger(store, plan.digest, "plan")
     claimed = check_plan(store, plan)
@@ -39,6 +45,7 @@ def show_plan(config: PredictConfig, console: Console) -> None:
     model_path = None if plan.model_path is None else str(plan.model_path)
     count_tokens = open_counter(config.engine, model_path)
     console.print(_prompts(config, plan, count_tokens))
+    show_gpus(config, plan, count_tokens, console)
 
 
 def _work(config: PredictConfig, plan: Plan, pending_turns: int, claimed: bool) -> Table:

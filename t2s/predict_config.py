@@ -59,6 +59,8 @@ class PredictConfig(BaseModel):
         models_dir: Where the packaged small model (`model_uri: sample`) is made.
         cache_dir: This node's cache of databases and models from object storage.
         cache_max_bytes: Most that the cache may hold; what was used longest ago goes first. Null: no limit.
+        gpu_price_per_hour: What one GPU costs in an hour, for the cost in plan and reports; null: no cost is told.
+        price_currency: What `gpu_price_per_hour` is in.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -80,3 +82,5 @@ class PredictConfig(BaseModel):
     models_dir: str = "models"
     cache_dir: str = "~/.cache/t2s"
     cache_max_bytes: int | None = Field(None, gt=0)
+    gpu_price_per_hour: float | None = Field(None, ge=0)
+    price_currency: str = Field("CNY", min_length=1)

@@ -26,6 +26,7 @@ LAYERS = [
         "predict_config",
         "plan",
         "plan_report",
+        "gpu_plan",
         "ledger",
         "admission",
         "answering",
