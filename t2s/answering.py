@@ -187,6 +187,8 @@ def measurement(
         cached_tokens=completion.cached_tokens,
         completion_tokens=completion.completion_tokens,
         latency_s=round(completion.latency_s, 4),
+        waited_s=round(completion.waited_s, 4),
+        prefill_s=round(completion.prefill_s or 0.0, 4),
         queued_s=round(queued_s, 4),
         preemptions=completion.preemptions,
         finish_reason=completion.finish_reason,

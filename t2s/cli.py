@@ -152,16 +152,18 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """How far the jobs of a run are; works from anywhere, since it reads only the store."""
-    from t2s.run_status import find_jobs, print_table
+    from t2s.run_status import find_jobs, print_table, usage_of
     from t2s.storage import open_store
 
     store = open_store(run_uri)
     jobs = find_jobs(store)
+    usage = usage_of(store, jobs)
     if as_json:
         found = {job.name: {"status": job.status_json(), "manifest": job.manifest_json()} for job in jobs}
-        print(json.dumps({"run_uri": store.uri, "jobs": found}, ensure_ascii=False, indent=1))
+        used = usage.model_dump(mode="json") if usage else None
+        print(json.dumps({"run_uri": store.uri, "jobs": found, "usage": used}, ensure_ascii=False, indent=1))
     else:
-        print_table(store.uri, jobs)
+        print_table(store.uri, jobs, usage)
 
 
 @app.command(epilog="Example: t2s compare runs/base runs/adapter-1 runs/adapter-2")

@@ -31,7 +31,9 @@ from t2s.report.record import History
 from t2s.scores import Judged, make_report
 from t2s.sql.sandbox import Limits, Sandbox
 from t2s.storage import Store, open_store
-from t2s.text_scores import Sizes, TextPair, TextScorer, TextScores
+from t2s.text_scorer import TextScorer
+from t2s.text_scores import Sizes, TextPair, TextScores
+from t2s.usage import read_usage
 
 _PREDICTIONS_NAME = "predictions.json"
 
@@ -106,6 +108,9 @@ def evaluate_run(
         limits=limits,
         on_progress=on_progress,
     )
+    if manifest is not None:
+        usage = read_usage(store, manifest.settings)
+        evaluation = evaluation._replace(report=evaluation.report.model_copy(update={"usage": usage}))
     _write(store, evaluation, _facts(run_uri, gold_uri, predictions_uri, manifest))
     return evaluation.report
 
@@ -207,12 +212,16 @@ def _judge(
                     for future, keys in scorer.submit(pairs, waiting):
                         compared[future] = keys
                     waiting = []
+                    scorer.help()
+                _tell(on_progress, len(turns), executed, compared)
+            while scorer.help():
                 _tell(on_progress, len(turns), executed, compared)
             for future in as_completed(compared):
                 texts |= zip(compared[future], future.result(), strict=True)
                 _tell(on_progress, len(turns), executed, compared)
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
+            scorer.kill()
             sandbox.close()  # what runs now ends now, not at its deadline
             raise
     return executed, texts

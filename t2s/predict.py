@@ -24,6 +24,7 @@ from t2s.prediction import Measurement
 from t2s.runner import ShardRunner
 from t2s.shard import Shard
 from t2s.storage import Store, open_store
+from t2s.usage import write_usage
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,9 @@ def predict(config: PredictConfig, execute: Executor, stop: Stop, watcher: Watch
     finally:
         watcher.end()
     merged = _merge_once(store, ledger, plan, config)
+    usage = write_usage(store, config.gpu_price_per_hour, config.price_currency)
+    if usage is not None:
+        logger.info("%s", usage.line())
     rate = merged.num_errors / max(merged.num_turns, 1)
     logger.info("%s/%s: %d turns, %d with an error", store.uri, PREDICTIONS_KEY, merged.num_turns, merged.num_errors)
     if rate > config.max_error_rate:

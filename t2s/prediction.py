@@ -33,6 +33,8 @@ class Measurement(Record):
     Attributes:
         prompt_tokens, cached_tokens, completion_tokens: Counts; cached ones came from the prefix cache.
         latency_s: From sending the request to its last token.
+        waited_s: Of that, in the engine's own queue.
+        prefill_s: From there to the first token; 0 where the engine does not say.
         queued_s: From the turn being ready to its interaction being admitted (first turns only, else 0).
         preemptions: How often the engine threw the request out of the KV cache.
         attempt: Which attempt on the shard this row comes from.
@@ -44,6 +46,8 @@ class Measurement(Record):
     cached_tokens: int = 0
     completion_tokens: int = 0
     latency_s: float = 0.0
+    waited_s: float = 0.0
+    prefill_s: float = 0.0
     queued_s: float = 0.0
     preemptions: int = 0
     finish_reason: str = ""

@@ -9,6 +9,7 @@ from t2s.errors import DatasetError
 from t2s.manifest import Manifest, Status, read_manifest, read_status
 from t2s.progress import duration, rate, stdout_console
 from t2s.storage import Store
+from t2s.usage import RunUsage, read_usage
 
 JOBS = ("download", "prepare", "train", "predict", "evaluate", "pipeline")
 
@@ -53,8 +54,14 @@ def state_text(status: Status, now: datetime) -> str:
     return status.state
 
 
-def print_table(uri: str, jobs: list[JobState]) -> None:
-    """Print one row a job to stdout."""
+def usage_of(store: Store, jobs: list[JobState]) -> RunUsage | None:
+    """What the run's predict job has used so far; None where it has written nothing of that."""
+    settings = next((job.manifest.settings for job in jobs if job.name == "predict" and job.manifest), {})
+    return read_usage(store, settings)
+
+
+def print_table(uri: str, jobs: list[JobState], usage: RunUsage | None = None) -> None:
+    """Print one row a job to stdout, and what GPUs have done."""
     from rich.table import Table
 
     table = Table(title=uri, title_justify="left", box=None, pad_edge=False)
@@ -75,6 +82,8 @@ def print_table(uri: str, jobs: list[JobState]) -> None:
         table.add_row(*_row(job, datetime.now(UTC)))
     console = stdout_console()
     console.print(table)
+    if usage is not None:
+        console.print(f"predict: {usage.line()}", markup=False, highlight=False)
     for job in jobs:
         if job.status and job.status.message:
             console.print(f"{job.name}: {job.status.message}", markup=False)

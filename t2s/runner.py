@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from t2s.admission import AdmissionGate
 from t2s.answering import AliveEngine, Answered, Answerer, measurement, prediction
 from t2s.engine import Engine, EngineConfig, EngineInfo, open_engine
+from t2s.engine_account import EngineAccount, TokenCost, token_cost
 from t2s.errors import EngineDead, EngineError
 from t2s.ledger import Attempt, ShardLedger
 from t2s.model_folder import resolve_model
@@ -62,9 +65,11 @@ class ShardRunner:
         self._config = config
         self._make_engine = make_engine
         self._on_turn = on_turn
-        self._ledger = ShardLedger(open_store(config.run_uri), plan_digest, driver_id)
+        self._store = open_store(config.run_uri)
+        self._ledger = ShardLedger(self._store, plan_digest, driver_id)
         self._answerer = Answerer(config, on_turn)
         self._alive: AliveEngine | None = None
+        self._account: EngineAccount | None = None
         self._starting = asyncio.Lock()
         self._quarantine = _Quarantine()
         self._was_alive = False
@@ -76,8 +81,12 @@ class ShardRunner:
         """Start the engine if it is not running; safe to call from several coroutines."""
         async with self._starting:
             if self._alive is None:
-                engine, info = await self._start_engine()
-                self._alive = AliveEngine(engine, info, AdmissionGate(info, self._config.max_interactions))
+                began = time.monotonic()
+                engine, info, cost = await self._start_engine()
+                self._account = EngineAccount(self._store, info, time.monotonic() - began, cost)
+                gate = AdmissionGate(info, self._config.max_interactions)
+                self._alive = AliveEngine(self._account.metered(engine), info, gate)
+                await self._account.write()
                 logger.info(
                     "engine %s %s ready: context %d tokens, KV cache %s tokens, at most %d interactions at once",
                     info.name, info.version, info.max_model_len_tokens, info.kv_cache_tokens,
@@ -85,8 +94,9 @@ class ShardRunner:
                 )  # fmt: skip
             return self._alive.info
 
-    async def _start_engine(self) -> tuple[Engine, EngineInfo]:
+    async def _start_engine(self) -> tuple[Engine, EngineInfo, TokenCost | None]:
         model, adapter = await asyncio.to_thread(self._resolve)
+        cost = None if model is None else await asyncio.to_thread(token_cost, Path(model), self._config.engine.vllm)
         for start in itertools.count(1):
             engine = self._make_engine(self._config.engine, model, adapter)
             try:
@@ -100,7 +110,7 @@ class ShardRunner:
                 logger.warning("the engine died while it started, trying again: %s", error)
             else:
                 self._was_alive = True
-                return engine, info
+                return engine, info, cost
         raise AssertionError("unreachable: the last start returns or raises")
 
     def _resolve(self) -> tuple[str | None, str | None]:
@@ -122,7 +132,7 @@ class ShardRunner:
         async with self._starting:
             alive, self._alive = self._alive, None
             if alive is not None:
-                await alive.engine.close()
+                await self._end(alive)
 
     async def room(self) -> None:
         """Wait until the engine has room for another shard's interactions and none waits, or is on its way, for it."""
@@ -194,7 +204,14 @@ class ShardRunner:
         async with self._starting:
             if self._alive is dead:
                 self._alive = None
-                await dead.engine.close()
+                await self._end(dead)
+
+    async def _end(self, alive: AliveEngine) -> None:
+        try:
+            await alive.engine.close()
+        finally:
+            if self._account is not None:
+                await self._account.write()
 
     async def _take_apart(self, shard: Shard, attempt: Attempt) -> ShardResult:
         if len(shard.interactions) == 1:
@@ -220,6 +237,8 @@ class ShardRunner:
         wanted = [(one.db_id, turn.question_id) for one in shard.interactions for turn in one.turns]
         assert [(row.db_id, row.question_id) for row in rows] == wanted, "rows in must equal rows out"
         won = await asyncio.to_thread(self._ledger.commit, attempt, rows, measurements)
+        if self._account is not None:
+            await self._account.write()
         num_errors = sum(row.error is not None for row in rows)
         if won:
             logger.info("%s: %d turns committed, %d errors", shard.name, len(rows), num_errors)

@@ -19,13 +19,16 @@ LAYERS = [
     {"interaction", "schema", "prediction", "verdict", "manifest", "shard", "storage"},
     {"dataset", "prompt", "prompts", "sql", "engine", "metrics", "model_folder", "sample_model"},
     {"training", "report", "download", "prepare", "evaluate", "evaluate_config"}
-    | {"predicted_turns", "execution", "text_scores", "scores", "compare", "models"}
+    | {"predicted_turns", "execution", "text_scorer", "text_scores", "scores", "compare", "models"}
     | {"prepare_config", "plan_claim", "pipeline_config"}
     | {
         "predict",
         "predict_config",
         "plan",
         "plan_report",
+        "usage",
+        "meter",
+        "engine_account",
         "gpu_plan",
         "ledger",
         "admission",

@@ -19,7 +19,13 @@ class Message(TypedDict):
 
 
 class Completion(NamedTuple):
-    """One answer: `text` and `finish_reason`; token counts and `latency_s` (seconds) are measurements."""
+    """One answer: `text` and `finish_reason`; the rest are measurements.
+
+    Attributes:
+        latency_s: From sending the request to its last token.
+        waited_s: Of that, in the engine's own queue.
+        prefill_s: From there to the first token; None where the engine does not say.
+    """
 
     text: str
     finish_reason: str
@@ -28,6 +34,8 @@ class Completion(NamedTuple):
     completion_tokens: int
     latency_s: float
     preemptions: int = 0
+    waited_s: float = 0.0
+    prefill_s: float | None = None
 
 
 class EngineInfo(NamedTuple):
@@ -39,6 +47,8 @@ class EngineInfo(NamedTuple):
         kv_cache_tokens: Tokens that the KV cache holds in all; None where the engine has no such limit.
         max_num_seqs: Most requests that run at once.
         block_size_tokens: Granularity of the prefix cache; 1 where there is none.
+        device: What its GPUs are called; "" on a CPU.
+        num_gpus: That it holds; 0 on a CPU.
     """
 
     name: str
@@ -47,6 +57,8 @@ class EngineInfo(NamedTuple):
     kv_cache_tokens: int | None
     max_num_seqs: int
     block_size_tokens: int = 1
+    device: str = ""
+    num_gpus: int = 0
 
 
 class Engine(Protocol):

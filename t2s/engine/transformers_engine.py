@@ -105,6 +105,8 @@ class TransformersEngine:
             max_model_len_tokens=context,
             kv_cache_tokens=None,
             max_num_seqs=self._config.transformers_batch_size,
+            device=torch.cuda.get_device_name() if device == "cuda" else "",
+            num_gpus=1 if device == "cuda" else 0,
         )
 
     def _generation(self) -> dict[str, Any]:

@@ -129,6 +129,8 @@ class VllmEngine:
             kv_cache_tokens=cache.num_gpu_blocks * cache.block_size,
             max_num_seqs=vllm_config.scheduler_config.max_num_seqs,
             block_size_tokens=cache.block_size,
+            device="" if is_cpu else current_platform.get_device_name(),
+            num_gpus=0 if is_cpu else vllm_config.parallel_config.world_size,
         )
 
     def _options(self, is_cpu: bool) -> dict[str, Any]:
@@ -234,6 +236,7 @@ class VllmEngine:
             completion_tokens=len(answer.token_ids),
             latency_s=time.monotonic() - started,
             preemptions=getattr(result.metrics, "num_preemptions", 0),
+            **_phases(result.metrics),
         )
 
     async def close(self) -> None:
@@ -258,6 +261,14 @@ class VllmEngine:
             await asyncio.to_thread(client.shutdown)
         await asyncio.to_thread(self._lifeline.kill)
         self._lifeline.stop()
+
+
+def _phases(metrics: Any) -> dict[str, float]:
+    """When the engine took a request and gave its first token, by its own clock; nothing where it does not say."""
+    queued, taken, first = (getattr(metrics, f"{name}_ts", 0.0) for name in ("queued", "scheduled", "first_token"))
+    if not 0 < queued <= taken <= first:
+        return {}
+    return {"waited_s": taken - queued, "prefill_s": first - taken}
 
 
 def check_options(options: dict[str, Any], names: set[str]) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from t2s.interaction import Record
+from t2s.usage import RunUsage
 from t2s.verdict import Hardness, TurnWarning, Verdict
 
 TURN_GROUPS = ("1", "2", "3", "4", ">4")
@@ -109,6 +110,7 @@ class Report(Score):
         gold_failed: Question -> why its gold does not run.
         rejections: Why the official grammar did not take SQL -> {"gold": turns, "predicted": turns}.
         per_question: By `question_id`, or `question_id@db_id` where several databases have the same question_id.
+        usage: What answering took of GPUs, and its cost; null where the run has no such record.
     """
 
     num_interactions: int
@@ -130,6 +132,7 @@ class Report(Score):
     gold_failed: dict[str, str]
     rejections: dict[str, dict[Literal["gold", "predicted"], int]]
     per_question: dict[str, QuestionResult]
+    usage: RunUsage | None = None
 
 
 def report_schema() -> dict[str, Any]:

@@ -61,6 +61,8 @@ def print_report(report: Report, console: Console) -> None:
     console.print(", ".join(f"{name} {_percent(share)}" for name, share in texts), highlight=False)
     counts = ", ".join(f"{kind} {report.verdicts[kind]}" for kind in VERDICTS if report.verdicts.get(kind))
     console.print(f"Verdicts: {counts}", highlight=False)
+    if report.usage is not None and report.usage.gpu_seconds is not None:
+        console.print(f"Took {report.usage.line()}", highlight=False, markup=False)
     _print_warnings(report, console)
 
 
