@@ -1,19 +1,18 @@
 """What the texts of gold and predicted SQL tell without being run: exact set match, overlap, why a result is wrong.
 
-Pure Python and slow beside SQLite (milliseconds a turn), so it runs in processes of its own, batch by batch.
+Pure Python and slow beside SQLite (milliseconds a turn). `main` is what a process of `text_scorer` does: batches of
+`TextPair`s come in by standard input, lists of `TextScores` go out, both as pickles; it ends with its input.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import pickle
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from t2s.dataset import read_schema
 from t2s.metrics.bleu import bleu_4
@@ -26,11 +25,6 @@ from t2s.sql.clauses import read_clauses
 from t2s.sql.official.schema import OfficialSchema
 from t2s.sql.worker import die_with_parent
 from t2s.verdict import Hardness, Verdict
-
-_Key = TypeVar("_Key")
-
-_TURNS_WORTH_A_PROCESS = 2_000
-"""A process takes about 1.5 s to start and load its dictionary: as long as it takes for so many turns."""
 
 
 class Sizes(NamedTuple):
@@ -64,47 +58,6 @@ class TextScores(NamedTuple):
     rouge_l: float
     has_quoted_string: bool
     verdict: Verdict | None
-
-
-class TextScorer:
-    """Scores batches of pairs, in other processes where there are enough to be worth it.
-
-    Args:
-        num_workers: Processes at most.
-        num_turns: How many there will be.
-    """
-
-    batch_turns = 50
-    """Turns in a batch: 0.3 s of work, so that progress moves and processes end together."""
-
-    def __init__(self, num_workers: int, num_turns: int) -> None:
-        self._num_processes = min(num_workers, num_turns // _TURNS_WORTH_A_PROCESS)
-        self._pool: Executor | None = None
-
-    def __enter__(self) -> TextScorer:
-        if self._num_processes > 1:
-            context = multiprocessing.get_context("spawn")  # this process has threads: a fork of it may hang
-            self._pool = ProcessPoolExecutor(self._num_processes, context, _start_worker, (os.getpid(),))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=error is None, cancel_futures=True)
-
-    def submit(
-        self, pairs: Sequence[TextPair], keys: Sequence[_Key]
-    ) -> Iterator[tuple[Future[list[TextScores]], Sequence[_Key]]]:
-        """Score pairs: a future for each batch of them, and the keys that the batch has."""
-        for start in range(0, len(pairs), self.batch_turns):
-            batch = pairs[start : start + self.batch_turns]
-            if self._pool is not None:
-                future = self._pool.submit(score_texts, batch)
-            else:
-                future = Future[list[TextScores]]()
-                future.set_result(score_texts(batch))
-            yield future, keys[start : start + self.batch_turns]
 
 
 def score_texts(pairs: Sequence[TextPair]) -> list[TextScores]:
@@ -142,6 +95,16 @@ def _official_schema(database: Path, db_id: str) -> OfficialSchema:
     return OfficialSchema.from_schema(_schema(database, db_id))
 
 
-def _start_worker(parent_pid: int) -> None:
+def main(parent_pid: int) -> None:
+    """Score what comes, until nothing comes any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     die_with_parent(parent_pid)
+    rouge_l("a", "b")  # loads its dictionary, 0.6 s, while the parent works on
+    read_clauses("SELECT 1", Schema(db_id="", tables=()))
+    while True:
+        try:
+            pairs = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(score_texts(pairs), sys.stdout.buffer)
+        sys.stdout.buffer.flush()

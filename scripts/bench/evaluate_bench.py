@@ -6,7 +6,8 @@ Each FOLDER holds gold.json and predictions.json, DATABASES the SQLite files. Th
 to the next, as the official program: it opens the database for every query, runs gold and prediction anew for each of
 the four comparisons, reads the schema for every turn, and compares the texts in the same process; it has no deadline
 and no sandbox. Both compute the same metrics; their verdicts are compared. Imports and jieba's dictionary are loaded
-before.
+before; t2s's processes beside this one, which it starts from 1,000 turns on, load their own. So each folder is timed
+by itself, and all of them as one evaluation.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from t2s.metrics import rouge
 from t2s.metrics.bird_execution import bird_same_result
 from t2s.metrics.execution_accuracy import official_comparison
 from t2s.metrics.strict_execution import strict_same_result
-from t2s.predicted_turns import read_predictions
+from t2s.predicted_turns import PredictedTurn, read_predictions
 from t2s.sql.compare import same_result
 from t2s.sql.sandbox import Outcome
 from t2s.sql.worker import open_readonly
@@ -46,6 +47,48 @@ class Pass(NamedTuple):
 
     seconds: float
     verdicts: dict[str, tuple[object, ...]]
+
+
+class Case(NamedTuple):
+    """What is evaluated at once."""
+
+    name: str
+    gold: list[Interaction]
+    predictions: list[PredictedTurn]
+    databases: Path
+
+
+def read_case(folder: Path, databases: Path) -> Case:
+    """A folder with gold.json and predictions.json."""
+    gold = read_interactions(str(folder / "gold.json"))
+    return Case(folder.name, gold, list(read_predictions(str(folder / "predictions.json"), gold)), databases)
+
+
+def together(cases: list[Case], databases: Path) -> Case:
+    """All in one, with links to their databases in a new folder; questions get the name of their case before theirs."""
+    databases.mkdir()
+    for path in (path for case in cases for path in case.databases.rglob("*.sqlite")):
+        if not (databases / path.name).exists():
+            (databases / path.name).symlink_to(path.resolve())
+    gold = [
+        one.model_copy(
+            update={
+                "turns": tuple(
+                    turn.model_copy(update={"question_id": _named(turn.question_id, case)}) for turn in one.turns
+                )
+            }
+        )
+        for case in cases
+        for one in case.gold
+    ]
+    predictions = [
+        turn._replace(question_id=_named(turn.question_id, case)) for case in cases for turn in case.predictions
+    ]
+    return Case("all in one evaluation", gold, predictions, databases)
+
+
+def _named(question_id: str, case: Case) -> str:
+    return f"{case.name}-{question_id}"
 
 
 def plain(gold: list[Interaction], sql: dict[tuple[str, str], str], folder: Path) -> Pass:
@@ -81,11 +124,10 @@ def run(path: Path, sql: str) -> Outcome:
             return Outcome("error", message=str(error))
 
 
-def ours(gold: list[Interaction], predictions_file: Path, databases: Path, cache: Path) -> Pass:
-    """Evaluate with t2s, as its job does, from files to verdicts."""
+def ours(one: Case, cache: Path) -> Pass:
+    """Evaluate with t2s, as its job does."""
     started = time.perf_counter()
-    found = find_databases(str(databases), cache_dir=cache)
-    evaluation = evaluate(gold, read_predictions(str(predictions_file), gold), found)
+    evaluation = evaluate(one.gold, one.predictions, find_databases(str(one.databases), cache))
     results = {f"{_question(turn.name)}@{turn.db_id}": turn.result for turn in evaluation.turns}
     return Pass(
         time.perf_counter() - started,
@@ -109,27 +151,26 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER=DATABASES")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    rows = []
-    with tempfile.TemporaryDirectory() as cache:
-        for word in arguments.folders:
-            folder, databases = (Path(part) for part in word.split("=", 1))
-            gold = read_interactions(str(folder / "gold.json"))
-            first_db_id = gold[0].db_id
-            score_texts([TextPair(databases / f"{first_db_id}.sqlite", first_db_id, "SELECT 1", "SELECT 1", None)])
-            predictions = read_predictions(str(folder / "predictions.json"), gold)
-            sql = {(turn.db_id or "", turn.question_id): turn.sql for turn in predictions}
-            first = ours(gold, folder / "predictions.json", databases, Path(cache))
-            second = plain(gold, sql, databases)
+    rows: list[tuple[str, int, float, float, int]] = []
+    with tempfile.TemporaryDirectory() as work:
+        cases = [read_case(*map(Path, word.split("=", 1))) for word in arguments.folders]
+        if len(cases) > 1:
+            cases.append(together(cases, Path(work) / "databases"))
+        db_id = cases[0].gold[0].db_id
+        score_texts([TextPair(cases[0].databases / f"{db_id}.sqlite", db_id, "SELECT 1", "SELECT 1", None)])
+        for case in cases:
+            for remembered in (text_scores._schema, text_scores._official_schema):  # what was read hangs on them
+                remembered.cache_clear()
+            first = ours(case, Path(work) / "cache")
+            sql = {(turn.db_id or "", turn.question_id): turn.sql for turn in case.predictions}
+            second = plain(case.gold, sql, case.databases)
             differ = sum(second.verdicts[name] != verdict for name, verdict in first.verdicts.items())
-            rows.append((folder.name, len(first.verdicts), first.seconds, second.seconds, differ))
+            rows.append((case.name, len(first.verdicts), first.seconds, second.seconds, differ))
             print(
-                f"{folder.name:30} {rows[-1][1]:6} turns  t2s {first.seconds:6.2f} s  plain {second.seconds:6.2f} s  "
+                f"{case.name:30} {rows[-1][1]:6} turns  t2s {first.seconds:6.2f} s  plain {second.seconds:6.2f} s  "
                 f"ratio {second.seconds / first.seconds:5.2f}  verdicts that differ {differ}",
                 flush=True,
             )
-    seconds, plain_seconds = sum(row[2] for row in rows), sum(row[3] for row in rows)
-    print(f"all: {sum(row[1] for row in rows)} turns, t2s {seconds:.1f} s, plain {plain_seconds:.1f} s, ratio "
-          f"{plain_seconds / seconds:.2f}")  # fmt: skip
     if arguments.output:
         record = {
             "date": datetime.now(UTC).isoformat(),
