@@ -104,7 +104,8 @@ class TextScorer:
 
     def _serve(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None and process.stdout is not None
-        with process.stdin, process.stdout, contextlib.suppress(BrokenPipeError):
+        # Outermost: closing the pipe to a dead process flushes what it never read.
+        with contextlib.suppress(BrokenPipeError), process.stdin, process.stdout:
             while (batch := self._batches.get()) is not None:
                 try:
                     pickle.dump(batch.pairs, process.stdin)
