@@ -84,7 +84,7 @@ def make_plan(config: PredictConfig) -> Plan:
         "history": config.history,
         "generation": config.engine.generation.model_dump_json(),
         "engine": config.engine.kind,
-        "shards": f"{len(shards)} of about {config.shard_turns} turns",
+        "shards": f"{len(shards)} of about {config.shard_turns} turns, cut between databases",
     }
     model_path = None
     if config.engine.kind == "scripted":

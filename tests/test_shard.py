@@ -37,8 +37,17 @@ def test_every_interaction_is_in_one_shard_and_shards_are_as_long_as_asked(
 ) -> None:
     shards = cut(interactions, shard_turns)
     assert [one for shard in shards for one in shard.interactions] == interactions
-    assert all(shard_turns <= shard.num_turns < shard_turns + 6 for shard in shards[:-1])
+    for shard, following in itertools.pairwise(shards):
+        ends_with_its_database = shard.interactions[-1].db_id != following.interactions[0].db_id
+        least = 0.75 * shard_turns if ends_with_its_database else shard_turns
+        assert least <= shard.num_turns < shard_turns + 6
     assert all(shard.name == f"shard-{i:05d}-of-{len(shards):05d}" for i, shard in enumerate(shards))
+
+
+def test_a_shard_ends_with_its_database_where_that_is_near() -> None:
+    interactions = [make(db_id, number, 4) for db_id in "甲乙丙" for number in range(10)]
+    assert [shard.num_turns for shard in cut(interactions, 50)] == [40, 40, 40], "and not 52, 52, 16"
+    assert [shard.num_turns for shard in cut(interactions, 56)] == [56, 56, 8], "40 is too early"
 
 
 def test_no_interactions_are_no_shards() -> None:
