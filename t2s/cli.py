@@ -33,6 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+adapter_app = typer.Typer(help="Adapters that were trained elsewhere.", no_args_is_help=True)
+app.add_typer(adapter_app, name="adapter")
 
 Job = Annotated[
     str, typer.Argument(help="One of download, prepare, train, predict, evaluate, pipeline.", metavar="JOB")
@@ -192,6 +194,21 @@ def merge(
 ) -> None:
     """Merge an adapter into its base model: a model folder for engine.model_uri."""
     _execute("merge", [f"adapter_uri={adapter_uri}", f"output_uri={output_uri}", *(overrides or [])])
+
+
+@adapter_app.command(
+    epilog="Example: t2s adapter publish runs/mine/board/saves/Custom/lora/mine adapters/mine model_uri=sample "
+    "dataset_uri=runs/sample/prepared"
+)
+def publish(
+    folder: Annotated[
+        str, typer.Argument(help="The folder that LLaMA Board or llamafactory-cli trained into.", metavar="FOLDER")
+    ],
+    adapter_uri: Annotated[str, typer.Argument(help="Where the adapter goes.", metavar="ADAPTER_URI")],
+    overrides: Overrides = None,
+) -> None:
+    """Check an adapter that LLaMA-Factory trained by itself, and publish it as one that predict takes."""
+    _execute("publish", [f"folder_uri={folder}", f"adapter_uri={adapter_uri}", *(overrides or [])])
 
 
 @app.command(epilog="Example: t2s models s3://team/models")

@@ -3,7 +3,7 @@
     all others, engine.kind scripted, executor.kind ray (the launcher)          .venvs/core          make setup
     engine.kind vllm, transformers                  with an NVIDIA GPU          .venvs/predict       make setup-predict
                                                     without                     .venvs/predict-cpu   make setup-predict
-    train, merge                                                                .venvs/train         make setup-train
+    train, merge, publish, board                                                .venvs/train         make setup-train
 
 In a container image there is no `.venvs`: its own interpreter has what its jobs need.
 """
@@ -55,7 +55,7 @@ def needed(settings: JobSettings, has_gpu: bool) -> EnvironmentName:
     if isinstance(settings, TrainSettings):
         # On a cluster this process only launches.
         return "core" if settings.executor.kind == "ray" and not settings.dry_run else "train"
-    if settings.job == "merge":
+    if settings.job in ("merge", "publish", "board"):
         return "train"
     if not isinstance(settings, PredictSettings):
         return "core"

@@ -12,7 +12,7 @@ from t2s.settings.base import PREFIX, JobSettings, peek, ray_token, secret_value
 from t2s.settings.download import DownloadSettings
 from t2s.settings.jobs import EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
 from t2s.settings.prepare import PrepareSettings
-from t2s.settings.train import MergeSettings, TrainSettings
+from t2s.settings.train import MergeSettings, PublishSettings, TrainSettings
 
 JOB_SETTINGS: dict[str, type[JobSettings]] = {
     settings_class.job: settings_class
@@ -21,6 +21,7 @@ JOB_SETTINGS: dict[str, type[JobSettings]] = {
         PrepareSettings,
         TrainSettings,
         MergeSettings,
+        PublishSettings,
         PredictSettings,
         EvaluateSettings,
         PipelineSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "PipelineSettings",
     "PredictSettings",
     "PrepareSettings",
+    "PublishSettings",
     "RayConfig",
     "TrainSettings",
     "peek",

@@ -6,19 +6,22 @@ template and masks it was trained with, and the examples are still there. What d
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from t2s.engine.chat import ChatTokenizer
-from t2s.errors import ModelError, SettingsError
+from t2s.errors import ModelError, PlanMismatch, SettingsError
 from t2s.manifest import now, package_versions
 from t2s.model_folder import resolve_model
+from t2s.storage import open_store
+from t2s.storage.cache import folder_digest
 from t2s.training import adapter, llamafactory_args
 from t2s.training.adapter import AdapterManifest, BaseModelRef
 from t2s.training.model_files import name_base_model
@@ -33,14 +36,21 @@ _LOOKED_AT = ("template", "mask_history", "train_on_prompt", "default_system", "
 """Keys that decide ids and labels."""
 
 
-def publish_adapter(config: PublishConfig) -> AdapterManifest:
+class Published(NamedTuple):
+    """The adapter's manifest, and whether it was there already, so that nothing was written."""
+
+    manifest: AdapterManifest
+    was_there: bool
+
+
+def publish_adapter(config: PublishConfig) -> Published:
     """Check and publish; doing it again does nothing.
 
     Raises:
         ModelError: No adapter, a pickle, or one whose shapes are not the model's.
         ParityError: It was trained on other tokens than predict uses.
         SettingsError: It was trained on other examples than those of `dataset_uri`.
-        PlanMismatch: Something else is at `adapter_uri`.
+        PlanMismatch: Something else is at `adapter_uri`; it stays as it is.
         StorageError: The store failed or refused.
     """
     folder = resolve_model(config.folder_uri, config.models_dir, config.cache_dir)
@@ -62,27 +72,46 @@ def publish_adapter(config: PublishConfig) -> AdapterManifest:
         )
     )
     chat = ChatTokenizer(str(model.path))
-    examine(args, sft, chat, allow_cut=True)
-    manifest = AdapterManifest(
-        kind="adapter",
-        digest="",
-        base_model=BaseModelRef(uri=config.model_uri, digest=model.digest),
-        prompt=sft.prepared.prompt,
-        prompt_digest=sft.prepared.prompt_digest,
-        probe_digest=probe(chat).digest,
-        template=args.get("template"),
-        data_digest=sft.prepared.digest,
-        plan_digest=None,
-        settings={"published_from": config.folder_uri, ARGS_NAME: _plain(said)},
-        metrics=_metrics(folder.path),
-        packages=package_versions(),
-        created_at=now(),
-    )
     with tempfile.TemporaryDirectory(prefix="t2s-publish-") as name:
         for file in adapter.ADAPTER_FILES:
             shutil.copyfile(folder.path / file, Path(name) / file)
         name_base_model(Path(name) / "adapter_config.json", config.model_uri)
-        return adapter.publish(Path(name), list(adapter.ADAPTER_FILES), config.adapter_uri, manifest)
+        manifest = AdapterManifest(
+            kind="adapter",
+            digest=folder_digest({file: _sha256(Path(name) / file) for file in adapter.ADAPTER_FILES}),
+            base_model=BaseModelRef(uri=config.model_uri, digest=model.digest),
+            prompt=sft.prepared.prompt,
+            prompt_digest=sft.prepared.prompt_digest,
+            probe_digest=probe(chat).digest,
+            template=args.get("template"),
+            data_digest=sft.prepared.digest,
+            plan_digest=None,
+            settings={"published_from": config.folder_uri, ARGS_NAME: _plain(said)},
+            metrics=_metrics(folder.path),
+            packages=package_versions(),
+            created_at=now(),
+        )
+        there = _published_before(config.adapter_uri, manifest)
+        if there is not None:
+            return Published(there, was_there=True)
+        examine(args, sft, chat, allow_cut=True)
+        published = adapter.publish(Path(name), list(adapter.ADAPTER_FILES), config.adapter_uri, manifest)
+        return Published(published, was_there=False)
+
+
+def _published_before(adapter_uri: str, manifest: AdapterManifest) -> AdapterManifest | None:
+    """What is at `adapter_uri`, if it is the same; asked before any file there is written over."""
+    store = open_store(adapter_uri)
+    found = adapter.read_manifest(store)
+    if found is None:
+        return None
+    claims = [
+        (one.digest, one.base_model.digest, one.prompt_digest, one.probe_digest, one.data_digest, one.template)
+        for one in (found, manifest)
+    ]
+    if claims[0] != claims[1]:
+        raise PlanMismatch(f"{store.uri}: another training's result is there already; use another adapter_uri")
+    return found
 
 
 def _said(folder: Path, sft: SftFolder) -> dict[str, Any]:
@@ -125,6 +154,11 @@ def _shapes(file: Path) -> dict[str, list[int]]:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = json.loads(stream.read(length))
     return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _metrics(folder: Path) -> dict[str, float]:

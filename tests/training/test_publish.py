@@ -55,10 +55,12 @@ def test_it_is_published_with_what_its_own_settings_say(
     assert manifest["metrics"] == {"train_loss": 5.5, "epoch": 1.0}
     assert manifest["settings"]["training_args.yaml"]["learning_rate"] == 5e-5
 
+    before = (tmp_path / "published" / "adapter_model.safetensors").read_bytes()
     weights = saved / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     done = publish(settings)
     assert done.error == "PlanMismatch" and "use another adapter_uri" in done.message
+    assert (tmp_path / "published" / "adapter_model.safetensors").read_bytes() == before
 
 
 def test_one_that_was_trained_with_another_template_is_not_published(
