@@ -34,7 +34,7 @@ class EngineUsage(Record):
         engine: Its id.
         device: As its driver calls it; "" on a CPU, or where the engine does not say.
         num_gpus: That it held.
-        started_at: ISO 8601, UTC.
+        started_at: ISO 8601, UTC: when its load was over.
         load_s: From the start to the first question; the model's way to this node is in it.
         prefill_s, decode_s, idle_s: Of the time after that: reading prompts, answering, neither. `t2s.meter` says how a
             moment that had both is shared out.
