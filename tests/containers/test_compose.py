@@ -16,7 +16,7 @@ from tests.containers import images
 from tests.containers.podman import HERE, demand, program
 from tests.servers import free_ports
 
-pytestmark = [pytest.mark.containers, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 
 class Project:
@@ -106,6 +106,7 @@ def test_the_services_listen_on_the_loopback_alone(project: Project) -> None:
     assert ports and {port["host_ip"] for port in ports} == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_a_job_is_submitted_to_the_cluster_of_compose(project: Project) -> None:
     project("./make-env.sh", "podman-compose")
     project.compose("up", "--detach", "s3")

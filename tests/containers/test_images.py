@@ -122,6 +122,7 @@ def code_layer(context: Path, tag: str) -> str:
     return layer
 
 
+@pytest.mark.slow
 def test_the_same_code_is_the_same_layer_whoever_checks_it_out_and_when(base_image: str, tmp_path: Path) -> None:
     ours = images.copy_of_the_code(tmp_path / "ours")
     theirs = images.copy_of_the_code(tmp_path / "theirs")
@@ -137,6 +138,7 @@ def test_the_same_code_is_the_same_layer_whoever_checks_it_out_and_when(base_ima
     assert code_layer(theirs, "theirs") != digest
 
 
+@pytest.mark.slow
 def test_the_base_image_is_under_400_mb_compressed(base_image: str, tmp_path: Path) -> None:
     images.output_of(["buildah", "push", "--quiet", base_image, f"dir:{tmp_path / 'image'}"], 1200)
     size = sum(path.stat().st_size for path in (tmp_path / "image").iterdir())
@@ -186,3 +188,23 @@ def test_triton_gets_what_was_compiled_for_it_and_nothing_else(podman: Podman, b
     refused = podman.run(base_image, "bash", "-c", "$CC /etc/hostname.c -o /tmp/out.so", options=options, check=False)
     assert refused.returncode == 1
     assert "this image has no C compiler" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("environment", ["train", "predict", "train-cuda12", "predict-cuda12"])
+def test_the_stages_of_a_cuda_image_that_need_neither_cuda_nor_a_registry_are_built(
+    base_image: str, environment: str
+) -> None:
+    dockerfile = ROOT / "docker" / "Dockerfile"
+    words = ["--isolation", "chroot", "--layers", "--pull=false", "--build-arg", f"ENVIRONMENT={environment}"]
+    words += ["--build-arg", f"BASE_IMAGE={images.base()}", *images.secrets()]
+    words += ["--ignorefile", f"{dockerfile}.dockerignore", "--file", str(dockerfile)]
+    for stage in ("sample-model", "project", "code", "runtime"):
+        name = f"{images.PREFIX}stage-{environment}:{stage}"
+        images.output_of(["buildah", "build", *words, "--target", stage, "--tag", name, str(ROOT)], 900)
+        if stage == "sample-model":
+            container = images.output_of(["buildah", "from", "--pull-never", name], 60).strip()
+            listed = images.output_of(["buildah", "run", "--isolation", "chroot", container, "find", "/layers"], 120)
+            images.output_of(["buildah", "rm", container], 60)
+            assert (".gguf" in listed) == environment.startswith("predict"), "the small model, where it can answer"
+        images.output_of(["buildah", "rmi", name], 60)

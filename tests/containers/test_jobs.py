@@ -39,6 +39,7 @@ def run_uri(store: StoreContainer) -> str:
     return f"s3://{store.bucket}/runs/{secrets.token_hex(6)}"
 
 
+@pytest.mark.slow
 def test_predict_and_evaluate_run_in_the_base_image_against_the_store_in_its_container(
     podman: Podman, base_image: str, store: StoreContainer, sample_uri: str, run_uri: str
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_stopped_container_ends_within_its_grace_period_and_the_next_one_resum
     assert answers(store, run_uri) == answers(store, undisturbed), resumed.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_container_loses_nothing(
     podman: Podman, base_image: str, store: StoreContainer, sample_uri: str, run_uri: str
 ) -> None:
