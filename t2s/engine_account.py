@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from t2s.engine import Engine, EngineInfo
-from t2s.errors import ModelError, StorageError
+from t2s.errors import ModelError, SettingsError, StorageError
 from t2s.gpu_plan.memory import options_of, weight_bytes
 from t2s.gpu_plan.served_model import read_served_model
 from t2s.manifest import now
@@ -53,7 +53,7 @@ def token_cost(model_path: Path, vllm: Mapping[str, Any]) -> TokenCost | None:
     try:
         model = read_served_model(model_path)
         options = options_of(vllm, model)
-    except (ModelError, TypeError, ValueError) as error:
+    except (ModelError, SettingsError) as error:
         logger.info("no share of the hardware's limit in the report: %s", error)
         return None
     return TokenCost(

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from t2s.errors import SettingsError
 from t2s.gpu_plan.devices import Device
 from t2s.gpu_plan.served_model import ServedModel, dtype_bytes
 
@@ -68,10 +69,30 @@ class Options(NamedTuple):
 
 
 def options_of(vllm: Mapping[str, Any], model: ServedModel) -> Options:
-    """The block `vllm:` of the settings over the defaults."""
-    known = {**_DEFAULTS, **{key: vllm[key] for key in _DEFAULTS if vllm.get(key) is not None}}
-    longest = vllm.get("max_model_len") or min(model.max_positions or _MAX_MODEL_LEN, _MAX_MODEL_LEN)
-    return Options(**known, max_model_len=int(longest), num_gpu_blocks_override=vllm.get("num_gpu_blocks_override"))
+    """The block `vllm:` of the settings over the defaults.
+
+    Raises:
+        SettingsError: A value that vLLM may know, but that nothing can be computed with.
+    """
+    longest = min(model.max_positions or _MAX_MODEL_LEN, _MAX_MODEL_LEN)
+    defaults = {**_DEFAULTS, "max_model_len": longest, "num_gpu_blocks_override": None}
+    return Options(**{key: _value(key, vllm.get(key), default) for key, default in defaults.items()})
+
+
+def _value(key: str, found: Any, default: Any) -> Any:
+    if found is None:
+        return default
+    wanted = str if key in ("kv_cache_dtype", "quantization", "dtype") else type(default)
+    if key == "num_gpu_blocks_override":
+        wanted = int
+    if wanted is float and isinstance(found, int) and not isinstance(found, bool):
+        found = float(found)
+    if type(found) is not wanted or (not isinstance(found, str | bool) and found <= 0):
+        raise SettingsError(f"vllm.{key}: wanted {_WANTED[wanted]} to plan with, found {found!r}")
+    return found
+
+
+_WANTED = {int: "a whole number above 0", float: "a number above 0", str: "a text", bool: "true or false"}
 
 
 class Memory(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2s.admission import FIRST_GUESS_TOKENS
-from t2s.errors import ModelError
+from t2s.errors import ModelError, SettingsError
 from t2s.gpu_plan.devices import DEVICES
 from t2s.gpu_plan.forecast import Forecast, Job, forecast
 from t2s.gpu_plan.memory import options_of
@@ -40,6 +40,9 @@ def show_gpus(config: PredictConfig, plan: Plan, count_tokens: CountTokens, cons
         job = _job(config, plan, plan.model_path, count_tokens)
     except ModelError as error:
         console.print(f"GPUs: {error}. {NEEDED}", markup=False, highlight=False)
+        return
+    except SettingsError as error:
+        console.print(f"GPUs: not planned for: {error}", markup=False, highlight=False)
         return
     found = [forecast(device, job) for device in DEVICES.values()]
     console.print(_table(config, job, found))

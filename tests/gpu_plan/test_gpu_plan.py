@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from t2s.engine import EngineInfo, Message
-from t2s.errors import ModelError
+from t2s.errors import ModelError, SettingsError
 from t2s.gpu_plan.devices import DEVICES, known_device
 from t2s.gpu_plan.forecast import Job, forecast
 from t2s.gpu_plan.memory import advice, fits, options_of, predict_memory
@@ -244,11 +244,11 @@ def count_characters(messages: Sequence[Message]) -> int:
     return sum(len(message["content"]) // 2 + 5 for message in messages)
 
 
-def shown(tmp_path: Path, model: Path | None, **changes: object) -> str:
+def shown(tmp_path: Path, model: Path | None, vllm: dict[str, object] | None = None, **changes: object) -> str:
     dataset = write_dataset(tmp_path / "data")
     values: dict[str, Any] = {"dataset_uri": str(dataset), "run_uri": str(tmp_path / "run"), **changes}
     plan = make_plan(PredictSettings(**values, engine={"kind": "scripted"}))
-    config = PredictSettings(**values, engine={"kind": "vllm", "model_uri": "x"})
+    config = PredictSettings(**values, engine={"kind": "vllm", "model_uri": "x", "vllm": vllm or {}})
     console = Console(file=io.StringIO(), width=220)
     show_gpus(config, dataclasses.replace(plan, model_path=model), count_characters, console)
     assert isinstance(console.file, io.StringIO)
@@ -274,6 +274,21 @@ def test_the_plan_tells_a_cost_where_there_is_a_price(tmp_path: Path) -> None:
 def test_the_plan_says_what_would_make_it_fit(tmp_path: Path) -> None:
     text = shown(tmp_path, write_config(tmp_path / "model", num_hidden_layers=80, hidden_size=8192))
     assert "A10 does not fit" in text and "vllm.tensor_parallel_size=" in text
+
+
+def test_an_option_that_nothing_can_be_computed_with_leaves_the_rest_of_the_plan(tmp_path: Path) -> None:
+    text = shown(tmp_path, write_config(tmp_path / "model"), vllm={"max_num_seqs": "many"})
+    assert "not planned for: vllm.max_num_seqs: wanted a whole number above 0" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_model_len", "8k"), ("gpu_memory_utilization", -1), ("enforce_eager", "yes"), ("tensor_parallel_size", True)],
+)
+def test_options_are_numbers_where_numbers_are_wanted(key: str, value: object, llama3: ServedModel) -> None:
+    with pytest.raises(SettingsError, match=f"vllm.{key}: wanted"):
+        options_of({key: value}, llama3)
+    assert options_of({"gpu_memory_utilization": 1}, llama3).gpu_memory_utilization == 1.0
 
 
 def test_the_plan_says_what_it_needs_of_a_model_folder(tmp_path: Path) -> None:
