@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +122,18 @@ def test_a_job_is_submitted_to_the_cluster_of_compose(project: Project) -> None:
     wrong = ["-e", "RAY_AUTH_TOKEN=wrong-token-of-nobody-at-all", "ray-head", "ray", "job", "list"]
     refused = project.compose("--profile", "cpu", "exec", "-T", *wrong, check=False)
     assert refused.returncode != 0 and "succeeded" not in refused.stdout.lower()
+
+
+@pytest.mark.slow
+def test_data_that_lies_on_the_node_is_mounted_predicted_and_scored(project: Project) -> None:
+    project("./make-env.sh", "podman-compose")
+    project.compose("up", "--detach", "s3")
+    mine = project.folder / "data" / "mine"
+    project(sys.executable, "../scripts/make_sample.py", "--output", str(mine))
+    words = ["--profile", "jobs", "run", "--rm", "--volume", f"{mine}/test_data:/data/mine:ro"]
+    run = ["run_uri=s3://t2s/runs/mounted", "limit=12"]
+    predict = ["predict-cpu", "configs/predict_rehearsal.yaml", "dataset_uri=/data/mine/test.json", *run]
+    done = project.compose(*words, *predict, "engine.scripted.delay_s=0")
+    assert "50 turns, 0 with an error: s3://t2s/runs/mounted/predictions.json" in done.stdout
+    evaluate = ["evaluate", "configs/evaluate_cluster.yaml", "gold_uri=/data/mine/test_gold.json", *run]
+    assert "report: s3://t2s/runs/mounted/report.html" in project.compose(*words, *evaluate).stdout
