@@ -196,6 +196,20 @@ def merge(
     _execute("merge", [f"adapter_uri={adapter_uri}", f"output_uri={output_uri}", *(overrides or [])])
 
 
+@app.command(epilog="Example: t2s board configs/train_sample.yaml run_uri=runs/mine")
+def board(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="A train config, and settings that win over it.", metavar="[CONFIG] key.path=value"),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Where the page listens; 7860.")] = None,
+    host: Annotated[str | None, typer.Option(help="On which address; 127.0.0.1. It asks for no password.")] = None,
+) -> None:
+    """Open LLaMA Board, LLaMA-Factory's own web page, with our examples and settings in its fields."""
+    given = [f"{key}={value}" for key, value in (("port", port), ("host", host)) if value is not None]
+    _execute("board", [*(words or []), *given])
+
+
 @adapter_app.command(
     epilog="Example: t2s adapter publish runs/mine/board/saves/Custom/lora/mine adapters/mine model_uri=sample "
     "dataset_uri=runs/sample/prepared"

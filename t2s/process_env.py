@@ -106,6 +106,27 @@ def prepare_training_libraries() -> None:
         os.environ.setdefault(name, value)
 
 
+_BOARD_DEFAULTS = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "LLAMAFACTORY_VERBOSITY": "INFO",  # the page shows its training's log
+}
+
+
+def prepare_board(programs: str, temporary: str) -> None:
+    """Set what LLaMA Board and the trainings that it starts read; what the user has set stays.
+
+    Args:
+        programs: The folder of `llamafactory-cli`, which the page starts by its name.
+        temporary: Where gradio keeps files.
+    """
+    for name, value in {**_TRAINING_DEFAULTS, **_BOARD_DEFAULTS, "GRADIO_TEMP_DIR": temporary}.items():
+        os.environ.setdefault(name, value)
+    os.environ["PATH"] = os.pathsep.join([programs, *filter(None, [os.environ.get("PATH")])])
+    for name in ("no_proxy", "NO_PROXY"):  # the page asks itself whether it is up
+        found = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""]
+        os.environ[name] = ",".join([*filter(None, found), "localhost,127.0.0.1,0.0.0.0"])
+
+
 def set_tensorboard_folder(path: str) -> None:
     """Tell transformers where TensorBoard's event files go: it asks the environment alone."""
     os.environ["TENSORBOARD_LOGGING_DIR"] = path

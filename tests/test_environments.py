@@ -8,7 +8,7 @@ import pytest
 
 from t2s import environments
 from t2s.errors import MissingExtra
-from t2s.settings import EvaluateSettings, JobSettings, PredictSettings, PublishSettings
+from t2s.settings import BoardSettings, EvaluateSettings, JobSettings, PredictSettings, PublishSettings
 
 
 def predict_settings(**changes: object) -> PredictSettings:
@@ -17,6 +17,7 @@ def predict_settings(**changes: object) -> PredictSettings:
 
 
 EVALUATE = EvaluateSettings.model_validate({"gold_uri": "g", "run_uri": "r"})
+BOARD = BoardSettings.model_validate({"dataset_uri": "d", "run_uri": "r", "model_uri": "m"})
 PUBLISH = PublishSettings.model_validate({"folder_uri": "f", "adapter_uri": "a", "model_uri": "m", "dataset_uri": "d"})
 SCRIPTED = predict_settings(engine={"kind": "scripted"})
 ON_RAY = predict_settings(executor={"kind": "ray"})
@@ -29,6 +30,7 @@ PLAN_ON_RAY = predict_settings(executor={"kind": "ray"}, dry_run=True)
         (EVALUATE, True, "core"),
         (SCRIPTED, True, "core"),
         (PUBLISH, False, "train"),
+        (BOARD, True, "train"),
         (predict_settings(), True, "predict"),
         (predict_settings(), False, "predict-cpu"),
         (predict_settings(engine={"kind": "transformers", "model_uri": "m"}), False, "predict-cpu"),

@@ -12,7 +12,7 @@ from t2s.settings.base import PREFIX, JobSettings, peek, ray_token, secret_value
 from t2s.settings.download import DownloadSettings
 from t2s.settings.jobs import EvaluateSettings, PipelineSettings, PredictSettings, RayConfig
 from t2s.settings.prepare import PrepareSettings
-from t2s.settings.train import MergeSettings, PublishSettings, TrainSettings
+from t2s.settings.train import BoardSettings, MergeSettings, PublishSettings, TrainSettings
 
 JOB_SETTINGS: dict[str, type[JobSettings]] = {
     settings_class.job: settings_class
@@ -20,6 +20,7 @@ JOB_SETTINGS: dict[str, type[JobSettings]] = {
         DownloadSettings,
         PrepareSettings,
         TrainSettings,
+        BoardSettings,
         MergeSettings,
         PublishSettings,
         PredictSettings,
@@ -32,6 +33,7 @@ JOB_SETTINGS: dict[str, type[JobSettings]] = {
 __all__ = [
     "JOB_SETTINGS",
     "PREFIX",
+    "BoardSettings",
     "DownloadSettings",
     "EvaluateSettings",
     "JobSettings",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic_core import InitErrorDetails
 
 from t2s.settings.base import JobSettings, setting_error
+from t2s.training.board_config import BoardConfig
 from t2s.training.merge_config import MergeConfig
 from t2s.training.publish_config import PublishConfig
 from t2s.training.train_config import TrainConfig
@@ -36,6 +37,23 @@ class TrainSettings(JobSettings, TrainConfig):
         if isinstance(executor, Mapping) and executor.get("kind") == "process" and isinstance(ray, Mapping):
             if ray.get("num_workers", 1) != 1:
                 yield setting_error(("ray", "num_workers"), "1 (executor.kind: process has one)", ray["num_workers"])
+
+
+class BoardSettings(JobSettings, BoardConfig):
+    """What `t2s board` can be told: a train config, and the page's own; what concerns the workers is left aside."""
+
+    model_config = JobSettings.model_config
+
+    job: ClassVar[str] = "board"
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What only train knows has no meaning here."""
+        return {
+            key: value
+            for key, value in values.items()
+            if key in cls.model_fields or key not in TrainConfig.model_fields
+        }
 
 
 class PublishSettings(JobSettings, PublishConfig):
