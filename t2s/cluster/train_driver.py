@@ -14,6 +14,7 @@ from t2s.cluster.training_workers import Workers
 from t2s.errors import ClusterError
 from t2s.settings.train import TrainSettings
 from t2s.train import Execute, LocalStop, Stop, train
+from t2s.training.train_config import TrainRayConfig
 from t2s.training.train_plan import TrainPlan
 from t2s.training.train_progress import TrainProgress
 
@@ -40,24 +41,29 @@ def own_ray_executor(settings: TrainSettings, stop: LocalStop) -> Execute:
 
     def execute(plan: TrainPlan, progress: TrainProgress) -> None:
         process_env.prepare_ray_train()
-        with _own_ray(settings, plan, stop):
-            Workers(plan, settings.ray, progress, settings.log_level).run(stop)
+        config = settings.ray
+        if config.num_cpus_per_worker is None and not plan.task.use_gpu:
+            # Ray gives torch as many threads as a worker has CPUs, and nothing else here needs them.
+            cpus = max(1, len(os.sched_getaffinity(0)) // config.num_workers)
+            config = config.model_copy(update={"num_cpus_per_worker": float(cpus)})
+        with _own_ray(config, plan, stop):
+            Workers(plan, config, progress, settings.log_level).run(stop)
 
     return execute
 
 
 @contextmanager
-def _own_ray(settings: TrainSettings, plan: TrainPlan, stop: LocalStop) -> Iterator[None]:
+def _own_ray(config: TrainRayConfig, plan: TrainPlan, stop: LocalStop) -> Iterator[None]:
     """A cluster of this machine alone, guarded by a token that nobody else has."""
-    needed_cpus = settings.ray.num_workers * settings.ray.num_cpus_per_worker
-    logger.info("starting Ray on this machine, for %d workers", settings.ray.num_workers)
+    needed_cpus = config.num_workers * (config.num_cpus_per_worker or 1.0)
+    logger.info("starting Ray on this machine, for %d workers", config.num_workers)
     try:
         ray.init(
             address="local",
             # Threads take turns where there are fewer cores than workers ask for.
             num_cpus=max(os.cpu_count() or 1, round(needed_cpus + 0.5)),
             num_gpus=None if plan.task.use_gpu else 0,
-            resources={settings.ray.resource: 1},
+            resources={config.resource: 1},
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             configure_logging=False,

@@ -230,7 +230,7 @@ class Workers:
     def __init__(self, plan: TrainPlan, config: TrainRayConfig, progress: TrainProgress, log_level: str) -> None:
         self._plan, self._config, self._progress, self._log_level = plan, config, progress, log_level
         gpus = (config.num_gpus_per_worker or 1.0) if plan.task.use_gpu else 0.0
-        wanted = {config.resource: RESOURCE_SHARE, "GPU": gpus, "CPU": config.num_cpus_per_worker}
+        wanted = {config.resource: RESOURCE_SHARE, "GPU": gpus, "CPU": config.num_cpus_per_worker or 1.0}
         self._wanted = {name: amount for name, amount in wanted.items() if amount > 0}
         self._has_begun = False
         self._fruitless_starts = 0

@@ -29,7 +29,8 @@ class TrainRayConfig(BaseModel):
         resource: Custom resource of the nodes that have train's environment.
         num_workers: Processes that train together, each with a copy of the model.
         num_gpus_per_worker: Null: 1, or 0 under `executor.kind: local` on a machine without a GPU.
-        num_cpus_per_worker: CPUs that a worker reserves, and threads that torch uses in it.
+        num_cpus_per_worker: CPUs that a worker reserves, and threads that torch uses in it. Null: 1, or this machine's
+            CPUs, shared by the workers, under `executor.kind: local` on a machine without a GPU.
         max_restarts: How often lost workers are replaced; a node that is announced to be taken away does not count.
         py_executable: Absolute path of the interpreter on the workers, where it is not the driver's.
     """
@@ -41,7 +42,7 @@ class TrainRayConfig(BaseModel):
     resource: str = "t2s_train"
     num_workers: int = Field(1, ge=1)
     num_gpus_per_worker: float | None = Field(None, ge=0)
-    num_cpus_per_worker: float = Field(1.0, gt=0)
+    num_cpus_per_worker: float | None = Field(None, gt=0)
     max_restarts: int = Field(10, ge=0)
     py_executable: str | None = None
 
