@@ -228,7 +228,9 @@ class _RedactingFormatter(logging.Formatter):
 
 
 def _tell(error: T2SError, redact: Redactor) -> int:
-    print(redact(f"error: {error}"), file=sys.stderr, flush=True)
+    # In one piece: `print` writes the end of a line by itself, and another thread's log record comes between.
+    sys.stderr.write(redact(f"error: {error}") + "\n")
+    sys.stderr.flush()
     return error.exit_code
 
 
