@@ -122,9 +122,10 @@ def prepare_board(programs: str, temporary: str) -> None:
     for name, value in {**_TRAINING_DEFAULTS, **_BOARD_DEFAULTS, "GRADIO_TEMP_DIR": temporary}.items():
         os.environ.setdefault(name, value)
     os.environ["PATH"] = os.pathsep.join([programs, *filter(None, [os.environ.get("PATH")])])
-    for name in ("no_proxy", "NO_PROXY"):  # the page asks itself whether it is up
-        found = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""]
-        os.environ[name] = ",".join([*filter(None, found), "localhost,127.0.0.1,0.0.0.0"])
+    # The page asks itself whether it is up.
+    found = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    without_proxy = ",".join(filter(None, [found, "localhost,127.0.0.1,0.0.0.0"]))
+    os.environ |= {"no_proxy": without_proxy, "NO_PROXY": without_proxy}
 
 
 def set_tensorboard_folder(path: str) -> None:

@@ -39,6 +39,15 @@ def test_what_the_user_has_set_stays() -> None:
     assert theirs.items() <= found.items()
 
 
+def test_the_board_reports_to_nobody_finds_its_program_and_asks_itself_without_a_proxy() -> None:
+    code = "process_env.prepare_board('/venv/bin', '/run/gradio'); process_env.prepare_training_libraries()"
+    found = environment_after(code, PATH="/usr/bin", NO_PROXY="intranet", HF_HUB_OFFLINE="0")
+    wanted = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": "/run/gradio", "LLAMAFACTORY_VERBOSITY": "INFO"}
+    wanted |= {"PATH": "/venv/bin:/usr/bin", "HF_HUB_OFFLINE": "0", "no_proxy": "intranet,localhost,127.0.0.1,0.0.0.0"}
+    assert wanted.items() <= found.items()
+    assert found["NO_PROXY"] == found["no_proxy"]
+
+
 def test_the_cpu_build_alone_is_told_to_run_as_one_process() -> None:
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in environment_after("process_env.prepare_engine_libraries()")
     assert environment_after("process_env.prepare_cpu_engine()")["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"

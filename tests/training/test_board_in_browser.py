@@ -127,6 +127,8 @@ def page(board: Board) -> Iterator[Page]:
             opened.on("requestfinished", lambda request: loaded.append(request.url))
             opened.goto(board.url)
             opened.get_by_text("准备就绪").first.wait_for()
+            path = opened.get_by_label("模型路径").element_handle()
+            opened.wait_for_function("element => element.value.endsWith('/model')", arg=path)  # the last to be filled
             yield opened
             assert [url for url in loaded if not url.startswith((board.url, "data:", "blob:"))] == []
         finally:
@@ -134,8 +136,6 @@ def page(board: Board) -> Iterator[Page]:
 
 
 def test_what_is_trained_on_the_page_is_published_and_taken_by_predict(page: Page, board: Board) -> None:
-    field = page.get_by_label("模型路径")
-    page.wait_for_function("element => element.value.endsWith('/model')", arg=field.element_handle())
     assert page.get_by_label("对话模板").input_value() == "chatml"
     assert page.get_by_label("学习率", exact=False).first.input_value() == "0.01"
     page.get_by_label("数据集", exact=False).first.click()
