@@ -13,6 +13,7 @@
 #   APT_MIRROR=…     Debian's packages, e.g. https://mirror.example (which has debian/ and debian-security/)
 #   CA_FILE=…        certificates that the package index needs
 #   BUILDER=…        docker or buildah
+#   REVISION=…       for the images' labels, where the code is a copy without git
 #   UV_CACHE=…       with buildah: a folder with uv's cache, read in place of the builder's own, never written
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,7 +35,7 @@ fi
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 tag=${TAG:-$version}
 prefix=${PREFIX-$([ "$builder" = docker ] || echo localhost/)}
-revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+revision=${REVISION:-$(git rev-parse HEAD 2>/dev/null || echo unknown)}
 suffix=
 case ${CUDA:-13} in
   13) ;;

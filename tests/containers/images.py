@@ -31,6 +31,7 @@ def build(names: Sequence[str], context: Path = ROOT, tag: str = TAG, timeout: f
         "BASE_IMAGE": base(),
         "PREFIX": PREFIX,
         "TAG": tag,
+        "REVISION": revision(),
     }
     if os.environ.get("SSL_CERT_FILE"):
         environment["CA_FILE"] = os.environ["SSL_CERT_FILE"]
@@ -93,6 +94,12 @@ def base() -> str:
     if not exists:
         output_of([str(ROOT / "docker" / "python-base.sh"), _PYTHON_BASE], 1200)
     return _PYTHON_BASE
+
+
+def revision() -> str:
+    """The commit of this checkout; a copy's images get it too, since the builder's cache does not tell labels apart."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def secrets() -> list[str]:

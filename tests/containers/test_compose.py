@@ -19,6 +19,9 @@ from tests.servers import free_ports
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
+TAG = "composed"
+"""Of its own: the images of the other tests stay as they are."""
+
 
 class Project:
     """A copy of the checkout, as a user has it, and its containers.
@@ -41,7 +44,8 @@ class Project:
             "BUILDER": "buildah",
             "BASE_IMAGE": images.base(),
             "PREFIX": images.PREFIX,
-            "TAG": images.TAG,
+            "TAG": TAG,
+            "REVISION": images.revision(),
             "S3_PORT": str(s3),
             "RAY_PORT": str(ray),
             "RAY_CLIENT_PORT": str(client),
@@ -70,12 +74,15 @@ class Project:
     def close(self) -> None:
         """Remove containers and volumes."""
         self.compose("--profile", "cpu", "--profile", "jobs", "down", "--volumes", "--timeout", "1", check=False)
+        names = [images.image(name, TAG) for name in ("base", "predict-cpu", "s3")]
+        self("podman", "rmi", "--force", *names, check=False)
         shutil.rmtree(self.folder)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, base_image: str, predict_image: str) -> Iterator[Project]:
     project = Project(tmp_path_factory.mktemp("compose") / "checkout")
+    images.build(["base", "predict-cpu", "s3"], project.folder, tag=TAG)
     yield project
     project.close()
 
