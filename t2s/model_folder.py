@@ -162,3 +162,12 @@ def read_tensors(file: Path) -> Tensors:
     if size != wanted:
         raise ModelError(f"{file}: wanted {wanted} bytes as its header says, found {size}; fetch it again")
     return Tensors(tuple(name for name, _ in entries), parameters)
+
+
+def read_header(file: Path) -> dict[str, dict[str, Any]]:
+    """`dtype`, `shape` and `data_offsets` of each tensor of a safetensors file that was checked (`check_weights`)."""
+    with told("read", file), file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header: dict[str, dict[str, Any]] = json.loads(stream.read(length))
+    header.pop("__metadata__", None)
+    return header

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from t2s.errors import ModelError
+from t2s.model_folder import read_header
 
 
 class ServedModel(NamedTuple):
@@ -96,7 +96,9 @@ def read_served_model(folder: Path) -> ServedModel:
         head_dim = int(config.get("head_dim") or hidden // heads)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{file}: wanted {', '.join(_NEEDED)}, found no usable {error}") from error
-    entries = {name: entry for path in sorted(folder.glob("*.safetensors")) for name, entry in _header(path).items()}
+    entries = {
+        name: entry for path in sorted(folder.glob("*.safetensors")) for name, entry in read_header(path).items()
+    }
     shapes = {name: entry["shape"] for name, entry in entries.items()}
     stored = sum(end - begin for begin, end in (entry["data_offsets"] for entry in entries.values()))
     method = str((config.get("quantization_config") or {}).get("quant_method", ""))
@@ -149,11 +151,3 @@ def adapter_rank_of(folder: Path) -> int:
         return max([int(config["r"]), *(int(rank) for rank in config.get("rank_pattern", {}).values())])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{file}: wanted a LoRA adapter's rank (r), found: {error}") from error
-
-
-def _header(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:  # the folder was checked: every file is whole
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    return header

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from t2s.errors import ModelError
+from t2s.model_folder import read_header
 
 
 class ModelShape(NamedTuple):
@@ -40,7 +40,7 @@ def read_shape(folder: Path) -> ModelShape:
     """
     config = json.loads((folder / "config.json").read_bytes())
     config = {**config, **config.get("text_config", {})}
-    tensors = [entry for file in sorted(folder.glob("*.safetensors")) for entry in _header(file).items()]
+    tensors = [entry for file in sorted(folder.glob("*.safetensors")) for entry in read_header(file).items()]
     try:
         hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
         intermediate = int(config.get("intermediate_size", 4 * hidden))
@@ -62,11 +62,3 @@ def read_shape(folder: Path) -> ModelShape:
         lora_width=width,
         weight_bytes=weight_bytes,
     )
-
-
-def _header(file: Path) -> dict[str, Any]:
-    with file.open("rb") as stream:  # the folder was checked: every file is whole
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header: dict[str, Any] = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    return header

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import yaml
 from t2s.engine.chat import ChatTokenizer
 from t2s.errors import ModelError, PlanMismatch, SettingsError
 from t2s.manifest import now, package_versions
-from t2s.model_folder import resolve_model
+from t2s.model_folder import read_header, resolve_model
 from t2s.storage import open_store
 from t2s.storage.cache import folder_digest
 from t2s.training import adapter, llamafactory_args
@@ -150,10 +149,7 @@ def _demand_shapes(adapter_file: Path, model_path: Path) -> None:
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    return {name: entry["shape"] for name, entry in read_header(file).items()}
 
 
 def _sha256(file: Path) -> str:
