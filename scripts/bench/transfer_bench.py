@@ -87,6 +87,7 @@ def measure(store: Store, file: Path, folder: Path, repeats: int) -> dict[str, P
             pair = [(bare, passes.bare_s), (ours, passes.ours_s)]
             for way, seconds in pair if number % 2 else reversed(pair):
                 here.unlink(missing_ok=True)
+                os.sync()  # ours flushes, and would wait for what the bare way left unwritten too
                 began = time.perf_counter()
                 way()
                 if number:

