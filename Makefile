@@ -2,11 +2,10 @@
 #
 #   PYTHON=python3.12        the interpreter for new environments, 3.11 or 3.12 (remembered; python3 unless said otherwise)
 #   INDEX=https://…/simple   the package index, where the usual one is slow or out of reach
-#   RUN=runs/mine            where `make demo` writes
+#   RUN=runs/mine            where `make demo`, `make demo-predict` and `make demo-full` write
 
 SHELL := bash
 .DEFAULT_GOAL := help
-RUN ?= runs/sample
 export PYTHON INDEX
 
 SETUP := scripts/setup_env.sh
@@ -15,7 +14,7 @@ PREDICT_ENV = $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo predict
 T2S := .venvs/core/bin/t2s
 DEV := .venvs/dev/bin
 
-.PHONY: help setup setup-predict setup-train setup-dev demo test check lint test-slow images check-images test-containers lock clean
+.PHONY: help setup setup-predict setup-train setup-dev demo demo-predict demo-full test check lint test-slow images check-images test-containers lock clean
 
 help: ## explain the targets
 	@echo 'make TARGET [PYTHON=python3.12] [INDEX=https://.../simple] [RUN=runs/mine]'
@@ -34,11 +33,24 @@ setup-train: ## what train needs: .venvs/train
 setup-dev: ## what the tests and linters need: .venvs/dev
 	@$(SETUP) dev
 
-demo: ## a real model answers real questions over the sample databases, and its answers are scored
+demo: RUN ?= runs/demo
+demo: ## prepare, train, answer and score before and after, compare: a real small model on the sample; a quarter of an hour
+	@$(SETUP) core $(PREDICT_ENV) train sample-model
+	@.venvs/core/bin/python scripts/make_sample.py
+	@$(T2S) run pipeline configs/pipeline_sample.yaml run_uri=$(RUN)
+
+demo-predict: RUN ?= runs/sample
+demo-predict: ## only answer and score, without training: three minutes
 	@$(SETUP) core $(PREDICT_ENV) sample-model
 	@.venvs/core/bin/python scripts/make_sample.py
 	@$(T2S) run predict configs/predict_sample.yaml run_uri=$(RUN)
 	@$(T2S) run evaluate configs/evaluate_sample.yaml run_uri=$(RUN)
+
+demo-full: RUN ?= runs/demo-full
+demo-full: ## as demo, with all training data four times and all held-out questions: two hours on two cores
+	@$(SETUP) core $(PREDICT_ENV) train sample-model
+	@.venvs/core/bin/python scripts/make_sample.py
+	@$(T2S) run pipeline configs/pipeline_full.yaml run_uri=$(RUN)
 
 check: lint ## format, lint, types and the default tests: what every change must pass
 	@$(DEV)/python scripts/run_tests.py default

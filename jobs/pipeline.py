@@ -9,7 +9,7 @@ Exit:    0 done; 1 a step failed; 2 settings wrong, of any step; 3 stopped, run 
 from __future__ import annotations
 
 from t2s.job import StopSignal, run_job
-from t2s.pipeline import compare_steps, load_steps, run_pipeline
+from t2s.pipeline import load_steps, run_pipeline, show_end
 from t2s.progress import stdout_console
 from t2s.settings import PipelineSettings
 
@@ -23,7 +23,7 @@ def main(settings: PipelineSettings, stop: StopSignal) -> None:
         return
     run_pipeline(steps, settings.run_uri, stop)
     if settings.compare:
-        compare_steps(steps, settings.compare, settings.run_uri, stdout_console())
+        show_end(steps, settings.compare, settings.run_uri, stdout_console())
 
 
 if __name__ == "__main__":

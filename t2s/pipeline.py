@@ -29,8 +29,12 @@ from t2s.errors import SettingsError, StepFailed, Stopped
 from t2s.job import StopSignal
 from t2s.layers import did_you_mean
 from t2s.pipeline_config import PipelineConfig, StepConfig
+from t2s.progress import duration
 from t2s.settings import JOB_SETTINGS, JobSettings
+from t2s.settings.train import TrainSettings
 from t2s.storage import Store, open_store
+from t2s.train import PLOT_KEY
+from t2s.training.checkpoints import HISTORY_KEY
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
-_STOP_S = 25.0  # a job ends within 20 s of its first signal
+_STOP_GRACE_S = 20.0  # of a job that does not say otherwise
+_STOP_MARGIN_S = 5.0
 _POLL_S = 0.2
 
 
@@ -144,6 +149,9 @@ def run_pipeline(steps: Sequence[Step], run_uri: str, stop: StopSignal) -> None:
         Stopped: A stop was asked for.
     """
     store = open_store(run_uri)
+    if steps and all(_is_done(store, step) for step in steps):
+        logger.info("nothing to do: all %d steps are finished; another run_uri starts anew", len(steps))
+        return
     is_fresh = False
     for number, step in enumerate(steps, 1):
         if not is_fresh and _is_done(store, step):
@@ -152,14 +160,17 @@ def run_pipeline(steps: Sequence[Step], run_uri: str, stop: StopSignal) -> None:
         is_fresh = True  # what comes after it has other input now
         logger.info("step %d of %d, %s: %s %s", number, len(steps), step.name, step.job, " ".join(step.words))
         started = time.monotonic()
+        # A training that is stopped stores a checkpoint first; this process has to live as long.
+        stop.grace_s = _grace_s(step) + 2 * _STOP_MARGIN_S
         code = _run_step(step, stop)
         if stop.requested or code == Stopped.exit_code:
             raise Stopped(f"stopped in step {step.name}; running the same command again resumes")
         if code != 0:
             command = shlex.join(["t2s", "run", step.job, *step.words])
             raise StepFailed(f"step {step.name} ended with exit code {code}, its error is above; it was: {command}")
-        record = {"digest": step.digest, "seconds": round(time.monotonic() - started, 1)}
-        store.write(step.done_key, (json.dumps(record) + "\n").encode())
+        seconds = round(time.monotonic() - started, 1)
+        store.write(step.done_key, (json.dumps({"digest": step.digest, "seconds": seconds}) + "\n").encode())
+        logger.info("step %d of %d, %s: done in %s", number, len(steps), step.name, duration(seconds))
 
 
 def _is_done(store: Store, step: Step) -> bool:
@@ -178,9 +189,9 @@ def _run_step(step: Step, stop: StopSignal) -> int:
     command = [str(environment.python), str(root / "jobs" / f"{step.job}.py"), *step.words]
     process = subprocess.Popen(command, process_group=0)
     try:
-        return _wait(process, stop)
+        return _wait(process, stop, _grace_s(step) + _STOP_MARGIN_S)
     except KeyboardInterrupt:
-        _stop(process)
+        _stop(process, _grace_s(step) + _STOP_MARGIN_S)
         raise
     finally:
         if process.poll() is None:
@@ -188,29 +199,53 @@ def _run_step(step: Step, stop: StopSignal) -> int:
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], stop: StopSignal) -> int:
+def _grace_s(step: Step) -> float:
+    return float(getattr(step.settings, "stop_grace_s", _STOP_GRACE_S))
+
+
+def _wait(process: subprocess.Popen[bytes], stop: StopSignal, grace_s: float) -> int:
     while (code := process.poll()) is None:
         if stop.wait(_POLL_S):
-            _stop(process)
+            _stop(process, grace_s)
     return code
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], grace_s: float) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-        process.wait(_STOP_S)
+        try:
+            process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def compare_steps(steps: Sequence[Step], names: Sequence[str], run_uri: str, console: Console) -> None:
-    """Compare the runs that evaluate steps scored; print it, and write `<run_uri>/comparison.json`.
+def show_end(steps: Sequence[Step], names: Sequence[str], run_uri: str, console: Console) -> None:
+    """Compare the runs that evaluate steps scored, write `<run_uri>/comparison.json`, and print what came of it all.
 
     Raises:
         DatasetError: They were not scored on the same questions.
     """
     from t2s.compare import compare_runs
-    from t2s.report.compare_terminal import print_comparison
+    from t2s.report.pipeline_terminal import losses_of, print_end
 
     by_name = {step.name: step for step in steps}
-    comparison = compare_runs([by_name[name].settings.run_uri for name in names])
+    run_uris = [by_name[name].settings.run_uri for name in names]
+    comparison = compare_runs(run_uris)
     open_store(run_uri).write("comparison.json", (comparison.model_dump_json(indent=1) + "\n").encode())
-    print_comparison(comparison, console)
+    paths = [(f"report of {name}", f"{by_name[name].settings.run_uri}/report.html") for name in names]
+    losses = None
+    for training in (step.settings for step in steps if isinstance(step.settings, TrainSettings)):
+        store = open_store(training.run_uri)
+        losses = losses_of(json.loads(store.read(HISTORY_KEY)))
+        paths += [("loss plot", f"{training.run_uri}/{PLOT_KEY}")] if store.exists(PLOT_KEY) else []
+        paths.append(("adapter", training.adapter_uri))
+    paths.append(("comparison", f"{run_uri}/comparison.json; for people: {shlex.join(['t2s', 'compare', *run_uris])}"))
+    paths.append(("time", _times(steps, open_store(run_uri))))
+    print_end(comparison, losses, paths, console)
+
+
+def _times(steps: Sequence[Step], store: Store) -> str:
+    seconds = {step.name: float(json.loads(store.read(step.done_key))["seconds"]) for step in steps}
+    told = ", ".join(f"{name} {duration(each)}" for name, each in seconds.items())
+    return f"{duration(sum(seconds.values()))}: {told}"

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from t2s.errors import DatasetError, InputError, SettingsError
-from t2s.interaction import Interaction
 from t2s.plan_claim import claim, is_claimed
 from t2s.prepare_config import PrepareConfig
 from t2s.sql.extract import extract_sql
@@ -179,7 +178,7 @@ def _write(config: PrepareConfig, plan: PreparePlan, folder: Path, watcher: Watc
             for index in range(start, min(start + _BATCH, len(plan.interactions))):
                 interaction = plan.interactions[index]
                 checked = runner.check(interaction)
-                _add(config, plan, files[plan.part(index)], maker, interaction, checked)
+                _add(plan, index, files[plan.part(index)], maker, checked)
                 if checked.interaction is not None:
                     turns = [(turn.question_id, turn.gold_sql or "") for turn in checked.interaction.turns]
                     files[plan.part(index)].counter.hardness(
@@ -194,19 +193,20 @@ def _write(config: PrepareConfig, plan: PreparePlan, folder: Path, watcher: Watc
 
 
 def _add(
-    config: PrepareConfig,
     plan: PreparePlan,
+    index: int,
     files: _PartFiles,
     maker: ExampleMaker,
-    interaction: Interaction,
     checked: Checked,
 ) -> None:
     """Write one interaction into its part's files."""
-    files.counter.checked(interaction, checked)
+    files.counter.checked(plan.interactions[index], checked)
     left = checked.interaction
     if left is None:
         return
     files.users.add(left)
+    if files.part == "test" and index not in plan.measured:
+        return
     history = plan.history[files.part]
     in_examples = 0
     for example in maker.examples(left, history, plan.past_sql(left, history)):

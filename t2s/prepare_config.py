@@ -46,6 +46,8 @@ class PrepareConfig(BaseModel):
             or its `predictions.json`).
         prompt: How the prompt is worded; the same as predict will have it.
         split: Which interactions are held out.
+        held_out_interactions: Train measures its held-out loss on so many interactions of the test part, evenly spread;
+            null: on all of them. The test part itself stays whole.
         model_uri: The model that will be trained: its tokenizer counts tokens (nothing else of it is read), and prompts
             are pruned to its context as predict does it. Null: lengths are characters, and nothing is pruned or cut.
         max_model_len_tokens: The context that predict will have (`vllm.max_model_len`); null: what the model says.
@@ -70,6 +72,7 @@ class PrepareConfig(BaseModel):
     predictions_uri: str | None = None
     prompt: PromptConfig = PromptConfig()
     split: SplitConfig = SplitConfig()
+    held_out_interactions: int | None = Field(None, gt=0)
     model_uri: str | None = None
     max_model_len_tokens: int | None = Field(None, gt=0)
     max_tokens: int = Field(256, gt=0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,15 +55,18 @@ def steps(folder: Path, **of_predict: Any) -> list[dict[str, Any]]:
     ]
 
 
-def start(folder: Path, content: list[dict[str, Any]], *words: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, content: list[dict[str, Any]], *words: str, compare: Sequence[str] = ()
+) -> subprocess.Popen[str]:
     path = folder / "pipeline.yaml"
-    path.write_text(json.dumps({"run_uri": str(folder / "run"), "steps": content}), encoding="utf-8")
+    whole = {"run_uri": str(folder / "run"), "steps": content, "compare": compare}
+    path.write_text(json.dumps(whole), encoding="utf-8")
     command = [sys.executable, str(ROOT / "jobs" / "pipeline.py"), str(path), *words]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run(folder: Path, content: list[dict[str, Any]], *words: str) -> tuple[int, str, str]:
-    process = start(folder, content, *words)
+def run(folder: Path, content: list[dict[str, Any]], *words: str, compare: Sequence[str] = ()) -> tuple[int, str, str]:
+    process = start(folder, content, *words, compare=compare)
     try:
         out, err = process.communicate(timeout=250)
     finally:
@@ -74,11 +78,32 @@ def test_steps_run_in_order_and_finished_ones_are_gone_over(folder: Path) -> Non
     code, out, err = run(folder, steps(folder))
     assert code == 0, err
     assert "18 turns, 0 with an error" in out
+    assert "step 2 of 2, evaluate: done in " in err
     report = json.loads((folder / "run" / "scripted" / "report.json").read_bytes())
     assert report["execution_accuracy"] == 1.0
     code, out, err = run(folder, steps(folder))
     assert (code, out) == (0, "")
-    assert "step 1 of 2, predict: finished before" in err and "step 2 of 2, evaluate: finished before" in err
+    assert "nothing to do: all 2 steps are finished" in err
+
+
+def test_the_end_is_what_came_of_it_and_where_it_is(folder: Path) -> None:
+    (folder / "none.json").write_text("{}", encoding="utf-8")
+    unknown = {"engine.scripted.answers_uri": str(folder / "none.json"), "max_error_rate": 1}
+    before, after = steps(folder, **{**unknown, "run_uri": "${run_uri}/before"}), steps(folder)
+    before[0]["name"], before[1]["name"] = "before", "score_before"
+    before[1]["set"] = {"run_uri": "${steps.before.run_uri}"}
+    code, out, err = run(folder, [*before, *after], compare=["score_before", "evaluate"])
+    assert code == 0, err
+    end = out[out.rindex("difference") :].splitlines()
+    (line,) = [line for line in end if line.startswith("EX ")]
+    assert line.split()[:2] == ["EX", "0.0"] and "100.0 %" in line
+    assert f"report of evaluate:     {folder}/run/scripted/report.html" in end
+    assert end[-1].startswith("time: ") and "score_before" in end[-1]
+    comparison = json.loads((folder / "run" / "comparison.json").read_bytes())
+    assert comparison["against_base"][0]["differences"]["execution_accuracy"]["value"] == 1.0
+    code, out, err = run(folder, [*before, *after], compare=["score_before", "evaluate"])
+    assert code == 0 and "nothing to do: all 4 steps are finished" in err
+    assert out.splitlines()[-len(end) + 1 :] == end[1:], "what came of it is shown again"
 
 
 def test_a_step_whose_settings_changed_runs_again_and_so_do_those_behind_it(folder: Path) -> None:

@@ -54,6 +54,22 @@ def test_a_dataset_becomes_two_parts_in_the_users_layout_and_examples_of_both(da
     assert files["prepare/statistics.png"].startswith(b"\x89PNG")
 
 
+def test_the_held_out_loss_can_be_measured_on_a_few_interactions_of_every_database(dataset: Path) -> None:
+    whole = run(config(dataset))
+    settings = config(dataset, output_uri=str(dataset.parent / "few"), held_out_interactions=6)
+    outcome = run(settings)
+    assert whole.prepared.num_examples == {"train": 28, "test": 12}
+    assert outcome.prepared.num_examples == {"train": 28, "test": 6}
+    test = json.loads(objects(settings.output_uri)["test.json"])
+    assert len(test) == 12, "the part itself stays whole"
+    assert [line["question_ids"] for line in lines(settings, "test")] == [
+        [turn["question_id"] for turn in entry["interaction"]] for entry in test[::2]
+    ]
+    assert {line["db_id"] for line in lines(settings, "test")} == {entry["db_list"][0] for entry in test}
+    with pytest.raises(PlanMismatch):
+        run(config(dataset, held_out_interactions=6))
+
+
 def test_the_mark_names_every_file_with_its_digest_and_how_prompts_were_made(dataset: Path) -> None:
     settings = config(dataset, prompt={"language": "en"})
     outcome = run(settings)

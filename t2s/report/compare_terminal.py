@@ -27,7 +27,7 @@ from t2s.report.comparison import AgainstBase, ChangedTurn, ComparedRun, Compari
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-_FIGURES = {
+FIGURES = {
     "execution_accuracy": "EX",
     "execution_accuracy_keep_distinct": "EX, DISTINCT kept",
     "execution_accuracy_strict": "EX strict",
@@ -59,36 +59,36 @@ def print_comparison(comparison: Comparison, console: Console, *, show_all: bool
     """
     base = comparison.runs[0].run_uri
     of_interactions = f" of {comparison.num_interactions:,} interactions" if comparison.num_interactions else ""
-    _say(console, f"Base: {base}. {comparison.num_turns:,} turns{of_interactions}; 95 % intervals over interactions")
-    _print_table(
+    say(console, f"Base: {base}. {comparison.num_turns:,} turns{of_interactions}; 95 % intervals over interactions")
+    print_table(
         console,
         ["", *(f"{run.run_uri}\nhistory: {run.history or 'unknown'}" for run in comparison.runs)],
         [
-            [label, *(_mean(run.means.get(figure)) for run in comparison.runs)]
+            [label, *(mean_text(run.means.get(figure)) for run in comparison.runs)]
             for figure, label in _labels(comparison.runs)
         ],
     )
     for against in comparison.against_base:
         _print_against(against, base, console, show_all)
-    _say(console, f"note: {_NOTE}")
+    say(console, f"note: {_NOTE}")
     for warning in comparison.warnings:
-        _say(console, f"warning: {warning}", style="red")
+        say(console, f"warning: {warning}", style="red")
 
 
 def _print_against(against: AgainstBase, base: str, console: Console, show_all: bool) -> None:
-    _say(console, f"\n{against.run_uri} against {base}", style="bold")
+    say(console, f"\n{against.run_uri} against {base}", style="bold")
     rows = [
-        [label, *_difference(against.differences[figure])]
-        for figure, label in _FIGURES.items()
+        [label, *difference_cells(against.differences[figure])]
+        for figure, label in FIGURES.items()
         if figure in against.differences
     ]
-    _print_table(console, ["", "difference", "won", "lost", "p (McNemar)"], rows)
+    print_table(console, ["", "difference", "won", "lost", "p (McNemar)"], rows)
     groups = [
         *_group_rows({f"turn {turn}": change for turn, change in against.by_turn.items()}),
         *_group_rows({str(level): change for level, change in against.by_hardness.items()}),
         *_group_rows(_most_changed(against.by_db)),
     ]
-    _print_table(console, ["EX", "turns", "base", "now", "won", "lost"], groups)
+    print_table(console, ["EX", "turns", "base", "now", "won", "lost"], groups)
     changes = [
         (number, f"{before} -> {after}")
         for before, row in against.verdicts.items()
@@ -99,15 +99,16 @@ def _print_against(against: AgainstBase, base: str, console: Console, show_all: 
     if changes:
         told = ", ".join(f"{change} {number}" for number, change in changes[:_NUM_CHANGES])
         left = len(changes) - _NUM_CHANGES
-        _say(console, f"Verdicts that changed: {told}" + (f", and {left} kinds more" if left > 0 else ""))
+        say(console, f"Verdicts that changed: {told}" + (f", and {left} kinds more" if left > 0 else ""))
     for word, turns in (("won", against.won), ("lost", against.lost)):
         for turn in turns if show_all else turns[:_NUM_LISTED]:
-            _print_turn(word, turn, console)
+            print_turn(word, turn, console)
         if not show_all and len(turns) > _NUM_LISTED:
-            _say(console, f"{word}: {len(turns) - _NUM_LISTED} turns more; --all lists them")
+            say(console, f"{word}: {len(turns) - _NUM_LISTED} turns more; --all lists them")
 
 
-def _print_turn(word: str, turn: ChangedTurn, console: Console) -> None:
+def print_turn(word: str, turn: ChangedTurn, console: Console) -> None:
+    """A turn that was won or lost: its question, and the SQL of gold, base and run."""
     place = [turn.name]
     if turn.db_id is not None:
         place.append(turn.db_id)
@@ -116,25 +117,27 @@ def _print_turn(word: str, turn: ChangedTurn, console: Console) -> None:
     if turn.hardness != "unknown":
         place.append(turn.hardness)
     style = "green" if word == "won" else "yellow"
-    _say(console, f"{word}: {', '.join(place)}: {turn.base.verdict} -> {turn.other.verdict}", style=style)
+    say(console, f"{word}: {', '.join(place)}: {turn.base.verdict} -> {turn.other.verdict}", style=style)
     lines = [("question", turn.question), ("gold", turn.gold_sql), ("base", turn.base.sql), ("now", turn.other.sql)]
     for label, text in lines:
         if text is not None:
-            _say(console, f"  {label:<9} {text}")
+            say(console, f"  {label:<9} {text}")
 
 
 def _labels(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
-    return [(figure, label) for figure, label in _FIGURES.items() if any(figure in run.means for run in runs)]
+    return [(figure, label) for figure, label in FIGURES.items() if any(figure in run.means for run in runs)]
 
 
-def _mean(mean: Mean | None) -> str:
+def mean_text(mean: Mean | None) -> str:
+    """`74.3 % (70.9-77.5)`; a dash where there is none."""
     if mean is None:
         return "-"
     interval = f" ({100 * mean.interval[0]:.1f}-{100 * mean.interval[1]:.1f})" if mean.interval else ""
     return f"{100 * mean.value:.1f} %{interval}"
 
 
-def _difference(difference: Difference) -> list[str]:
+def difference_cells(difference: Difference) -> list[str]:
+    """Difference, won, lost, p: `+3.1 (+0.8 to +5.4)`, `51`, `24`, `0.0024`; empty where there is no test."""
     low_high = difference.interval
     interval = f" ({100 * low_high[0]:+.1f} to {100 * low_high[1]:+.1f})" if low_high else ""
     told = f"{100 * difference.value:+.1f}{interval}"
@@ -166,7 +169,8 @@ def _most_changed(changes: Mapping[str, GroupChange]) -> dict[str, GroupChange]:
     return dict(changed[:_NUM_LISTED])
 
 
-def _print_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns without lines between them, the first to the left, the others to the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -181,7 +185,8 @@ def _print_table(console: Console, header: Sequence[str], rows: Sequence[Sequenc
     console.print(table)
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """A line that is never markup."""
     start = "\n" if text.startswith("\n") else ""
     console.print(start + _printable(text[len(start) :]), style=style, highlight=False, markup=False)
 

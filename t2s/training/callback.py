@@ -33,6 +33,9 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]  # transformers h
         link: Where progress goes and a stop comes from.
         tensorboard: Folder of TensorBoard's files.
 
+    Attributes:
+        history: What was logged at each step; upstream's own file lacks what comes after the last step.
+
     Raises from inside the trainer, in all workers at the same step:
         Stopped: A stop was requested; the checkpoint is stored.
         TrainError: The loss or the weights are no numbers any more.
@@ -44,11 +47,13 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]  # transformers h
         self._checkpoints = Checkpoints(store, plan_digest)
         self._stopping = False
         self._logged_step = 0
+        self.history: list[dict[str, Any]] = []
         self.tensorboard = _Mirror(store, tensorboard)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Say where it begins."""
         self._logged_step = state.global_step
+        self.history = state.log_history
         if self._ranks.is_first:
             values = {"num_input_tokens_seen": float(state.num_input_tokens_seen)}
             self._link.report(StepReport(state.global_step, state.max_steps, values))
@@ -65,6 +70,12 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]  # transformers h
         """Upstream would evaluate here before it saves."""
         if self._stopping:
             control.should_evaluate = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Upstream evaluates once more after the training: not what it evaluated after the last step."""
+        last = [entry for entry in state.log_history if entry["step"] == state.global_step]
+        if any("eval_loss" in entry for entry in last) and not args.load_best_model_at_end:
+            args.do_eval = False
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Pass the numbers on, unless they are none."""

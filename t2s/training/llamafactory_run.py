@@ -136,7 +136,8 @@ def _train(task: TrainTask, ranks: Ranks, link: Link, model: CachedFolder, sft: 
                 ) from error
     if ranks.is_first:
         state = json.loads((output / "trainer_state.json").read_bytes())
-        store.write(HISTORY_KEY, json.dumps(state["log_history"], ensure_ascii=False, indent=0).encode())
+        state["log_history"] = callback.history
+        store.write(HISTORY_KEY, json.dumps(callback.history, ensure_ascii=False, indent=0).encode())
         callback.tensorboard.upload()
         publish_result(task, model, output, state)
     ranks.gather(None)  # nobody ends before the result is published

@@ -37,6 +37,7 @@ class PreparePlan:
     Attributes:
         interactions: In the dataset's order, every turn with gold.
         split: Which of them are held out.
+        measured: Positions of those that held-out examples are made of.
         databases: Checked.
         template: The prompt's words.
         lengths: Measures prompts and examples.
@@ -53,6 +54,7 @@ class PreparePlan:
 
     interactions: list[Interaction]
     split: Split
+    measured: frozenset[int]
     databases: Databases
     template: PromptTemplate
     lengths: Lengths
@@ -108,6 +110,8 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
         "history": config.history,
         "gold": config.limits.model_dump_json(),
     }
+    if config.held_out_interactions is not None:
+        parts["held_out_interactions"] = str(config.held_out_interactions)
     if config.split.list_uri is not None:
         parts["split.list_uri"] = hashlib.sha256("\n".join(read_list(config.split.list_uri)).encode()).hexdigest()
     predicted: dict[_Key, str] = {}
@@ -128,6 +132,7 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
     return PreparePlan(
         interactions=interactions,
         split=split,
+        measured=_spread(split.is_test, config.held_out_interactions),
         databases=databases,
         template=template,
         lengths=lengths,
@@ -142,6 +147,13 @@ def make_prepare_plan(config: PrepareConfig) -> PreparePlan:
         digest=parts_digest(parts),
         num_turns=sum(len(one.turns) for one in interactions),
     )
+
+
+def _spread(is_test: Sequence[int], number: int | None) -> frozenset[int]:
+    """Positions of `number` interactions of the test part, evenly spread: a dataset is often sorted by database."""
+    held_out = [index for index, flag in enumerate(is_test) if flag]
+    taken = len(held_out) if number is None else min(number, len(held_out))
+    return frozenset(held_out[place * len(held_out) // taken] for place in range(taken))
 
 
 def _max_model_len(config: PrepareConfig, lengths: Lengths) -> int | None:

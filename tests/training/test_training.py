@@ -66,6 +66,33 @@ def test_a_stop_saves_at_once_and_the_next_start_repeats_nothing(
     assert [entry["step"] for entry in history if "loss" in entry] == list(range(1, 13))
 
 
+def test_the_held_out_loss_is_measured_once_at_the_end_also_where_a_start_finds_nothing_left_to_train(
+    train: Train, training_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    training_settings["llamafactory"]["eval_on_start"] = True
+    whole = train(training_settings)
+    measured = [(report["step"], report["values"]["eval_loss"]) for report in whole.reports if _is_evaluation(report)]
+    assert [step for step, _ in measured] == [0, 12]
+    history = tmp_path / "run" / "train" / "history.json"
+    found = [(entry["step"], entry["eval_loss"]) for entry in json.loads(history.read_bytes()) if "eval_loss" in entry]
+    assert found == measured
+
+    # As if killed while it measured: the last step's checkpoint is there, and no adapter.
+    shutil.rmtree(training_settings["adapter_uri"])
+    training_settings["llamafactory"]["eval_on_start"] = False
+    again = train(training_settings)
+    assert again.error == "", again.message
+    assert [report["step"] for report in again.reports if _is_evaluation(report)] == [12]
+    found = [(entry["step"], entry["eval_loss"]) for entry in json.loads(history.read_bytes()) if "eval_loss" in entry]
+    assert found[0] == measured[0] and found[-1] == pytest.approx(measured[-1], abs=1e-6)
+    manifest = json.loads((Path(training_settings["adapter_uri"]) / "manifest.json").read_bytes())
+    assert manifest["metrics"]["eval_loss"] == pytest.approx(measured[-1][1], abs=1e-6)
+
+
+def _is_evaluation(report: dict[str, Any]) -> bool:
+    return "eval_loss" in report["values"]
+
+
 def test_the_best_of_all_checkpoints_is_published_also_after_a_restart(
     train: Train, training_settings: dict[str, Any], tmp_path: Path
 ) -> None:
