@@ -1,7 +1,7 @@
 """How near predict comes to the bare engine, and how far ahead of one question at a time it is, in one run.
 
     .venvs/predict-cpu/bin/python scripts/bench/predict_bench.py --interactions 24 --max-tokens 48
-    (after `make demo`, which makes the environment, the sample and the small model)
+    (after `make demo-predict`, which makes the environment, the sample and the small model)
 
 1. predict: the real `ShardRunner` (prompt, admission gate, extraction, commit to disk) with the real engine. What it
    sends, token ids and lengths of the answers, is recorded for each interaction.

@@ -33,7 +33,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server
     """A server of this test's own, since it is stopped on the way."""
     for needed in (PREDICT_PYTHON, MODEL, ROOT / "data" / "sample"):
         if not needed.exists():
-            pytest.skip(f"{needed.relative_to(ROOT)} is not there: make demo makes it")
+            pytest.skip(f"{needed.relative_to(ROOT)} is not there: make demo-predict makes it")
     with S3Server(tmp_path / "s3") as server:
         for name, value in server.env.items():
             monkeypatch.setenv(name, value)
