@@ -116,6 +116,7 @@ PHRASES = {
 OTHER_MEANINGS = {
     ("t2s/download/huggingface_origin.py", "chunk"): "its client's own",
     ("t2s/storage/s3.py", "session"): "boto3's own",
+    ("t2s/storage/s3_client.py", "session"): "botocore's own",
     ("t2s/storage/s3.py", "response"): "botocore's own",
     ("t2s/sql/worker_process.py", "chunk"): "bytes as a pipe gives them",
 }
