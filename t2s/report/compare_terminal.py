@@ -121,7 +121,7 @@ def print_turn(word: str, turn: ChangedTurn, console: Console) -> None:
     lines = [("question", turn.question), ("gold", turn.gold_sql), ("base", turn.base.sql), ("now", turn.other.sql)]
     for label, text in lines:
         if text is not None:
-            say(console, f"  {label:<9} {text}")
+            say(console, f"  {label:<9} {text or '(none)'}")
 
 
 def _labels(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
