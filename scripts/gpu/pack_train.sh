@@ -10,7 +10,8 @@
 #   scripts/gpu/unpack.sh /tmp/t2s-train .whl-train/p*/*          all at once, or a part at a time
 #   PYTHONPATH=/tmp/t2s-train/site:. python3 jobs/train.py CONFIG.yaml executor.kind=process
 #
-# `executor.kind=process` trains in that one process; `local` starts a Ray, which is packed too.
+# `executor.kind=process` trains in that one process; `local` starts a Ray, which is packed too, half of everything,
+# unless RAY=no is set.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 uv=.venvs/uv/bin/uv
@@ -32,6 +33,7 @@ for folder in "${@:2}"; do cp -rL "$folder" "$work/models/"; done
 "$uv" pip install --quiet --target "$work/site" "${platform[@]}" --no-deps --require-hashes -r locks/gpu-train.txt
 # Not needed there: Ray's other languages and its reinforcement learning, commands, caches, the packages' own tests.
 (cd "$work/site" && rm -rf bin ray/jars ray/rllib
+[ "${RAY:-yes}" = yes ] || rm -rf ray ray-*
 find . \( -name __pycache__ -o -name tests \) -type d -prune -exec rm -rf {} +)
 tar c -C "$work" site models | xz -T2 -6 >"$work/all"
 number=$((($(stat -c %s "$work/all") + most - 1) / most))
