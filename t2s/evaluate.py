@@ -212,7 +212,9 @@ def _judge(
                     for future, keys in scorer.submit(pairs, waiting):
                         compared[future] = keys
                     waiting = []
-                    scorer.help()
+                    # Texts here would hold the lock that the threads with queries need: 8.3 s became 5.3.
+                    if not scorer.pids:
+                        scorer.help()
                 _tell(on_progress, len(turns), executed, compared)
             while scorer.help():
                 _tell(on_progress, len(turns), executed, compared)
