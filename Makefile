@@ -52,7 +52,7 @@ demo-predict: ## only answer and score, without training: three minutes
 	@$(T2S) run evaluate configs/evaluate_sample.yaml run_uri=$(RUN)
 
 demo-full: RUN ?= runs/demo-full
-demo-full: ## as demo, with all training data four times and all held-out questions: two hours on two cores
+demo-full: ## as demo, with all training data four times and all held-out questions: under two hours by estimate
 	@$(SETUP) core $(PREDICT_ENV) train sample-model
 	@$(SAMPLE_MODEL)
 	@.venvs/core/bin/python scripts/make_sample.py

@@ -237,7 +237,8 @@ def show_end(steps: Sequence[Step], names: Sequence[str], run_uri: str, console:
     losses = None
     for training in (step.settings for step in steps if isinstance(step.settings, TrainSettings)):
         store = open_store(training.run_uri)
-        losses = losses_of(json.loads(store.read(HISTORY_KEY)))
+        # Absent where the adapter was there before, trained under another run_uri.
+        losses = losses_of(json.loads(store.read(HISTORY_KEY))) if store.exists(HISTORY_KEY) else None
         paths += [("loss plot", f"{training.run_uri}/{PLOT_KEY}")] if store.exists(PLOT_KEY) else []
         paths.append(("adapter", training.adapter_uri))
     paths.append(("comparison", f"{run_uri}/comparison.json; for people: {shlex.join(['t2s', 'compare', *run_uris])}"))
